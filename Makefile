@@ -1,0 +1,55 @@
+# The table of contents of development. Every target does all its own set-up, with pip alone.
+#
+#   make PYTHON=/path/to/python3.12 test     chooses the interpreter of a new .venv
+#   make PYTEST_ARGS='-k ledger' test        passes arguments to the test runner
+#   make PYTEST_WORKERS=4 test               uses more than two processes
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench chaos docs format clean
+
+help:  ## show this table
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.ready  ## run a whole night in about a minute: no key, no network, a real kill -9
+	@$(BIN)/tildawn demo
+
+test: $(VENV)/.ready  ## run every test except the long campaigns
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+check: $(VENV)/.ready  ## lint, format, types, architecture, documentation
+	@echo '== ruff check' && $(BIN)/ruff check .
+	@echo '== ruff format' && $(BIN)/ruff format --check .
+	@echo '== basedpyright' && $(BIN)/basedpyright
+	@echo '== import-linter' && $(BIN)/lint-imports
+	@echo '== sphinx' && $(BIN)/sphinx-build -q -W -n -b html docs build/docs && echo 'built build/docs'
+
+bench: $(VENV)/.ready-bench  ## measure, side by side with others; writes benchmarks/results
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+chaos: $(VENV)/.ready  ## the long campaigns: thousands of kills, hours of virtual nights
+	@$(BIN)/python -m pytest -m chaos --timeout=14400 tests $(PYTEST_ARGS)
+
+docs: $(VENV)/.ready  ## build the documentation into build/docs
+	@$(BIN)/sphinx-build -W -n -b html docs build/docs
+	@echo 'open build/docs/index.html'
+
+format: $(VENV)/.ready  ## put the sources into the house's shape
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:  ## remove what the other targets made, the environment too
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis .coverage
+
+$(VENV)/.ready: pyproject.toml scripts/set-up
+	@sh scripts/set-up $(VENV) dev
+	@touch $@
+
+$(VENV)/.ready-bench: pyproject.toml scripts/set-up benchmarks/requirements.txt $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
