@@ -1,0 +1,1 @@
+"""Products on the core; each is a stranger to the others."""

@@ -1,0 +1,1 @@
+"""The overnight worker: from a plan to a morning report."""

@@ -1,0 +1,1 @@
+"""When work runs: queue, deterministic loop, replay, timers, recovery."""

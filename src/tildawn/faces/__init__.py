@@ -1,0 +1,1 @@
+"""Windows on the same operations; they decide nothing."""

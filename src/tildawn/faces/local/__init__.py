@@ -1,0 +1,1 @@
+"""The local socket of the process that holds the pen."""

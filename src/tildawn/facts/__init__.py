@@ -1,0 +1,1 @@
+"""What can happen: frozen, typed, past-tense values."""

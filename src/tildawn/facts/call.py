@@ -1,0 +1,122 @@
+"""Facts about calls to the outside: written by the guard alone.
+
+What it is not: policy.  Each carries the ``run`` and the ``path`` of the call.
+"""
+
+from tildawn.facts.fact import FactData
+
+
+class CallDispatched(FactData, frozen=True):
+    """An attempt of a call is about to leave; committed before any socket opens."""
+
+    name: str
+    route: str
+    attempt: int
+    #: Idempotency key, the same on every attempt of the same request at the same route.
+    key: str
+    #: Digest of the request as the task gave it, with nothing expanded; keyed per run.
+    args: str
+    repeat: str
+    deadline: int
+    timeout_ms: int
+    reserve_micro_usd: int = 0
+    reserve_tokens: int = 0
+    budgets: tuple[str, ...] = ()
+    model: str = ""
+    simulated: bool = False
+    #: What the call would do, for the report: an operation and a target, redacted.
+    what: str = ""
+
+    PAYLOADS = ("what",)
+
+
+class CallSettled(FactData, frozen=True):
+    """An attempt ended; ``final`` ones answer the run.
+
+    ``effect`` is none, applied or unknown; ``fault`` is empty for an answer.
+    """
+
+    attempt: int
+    final: bool
+    effect: str
+    fault: str = ""
+    out: str = ""
+    error: str = ""
+    spend_micro_usd: int = 0
+    #: reported, computed, assumed or none.
+    spend_source: str = "none"
+    tokens_in: int = 0
+    tokens_out: int = 0
+    took_ms: int = 0
+    retry_due: int = 0
+
+    PAYLOADS = ("out", "error")
+
+
+class CallLookedUp(FactData, frozen=True):
+    """The outside was asked what became of a call: found, absent or unclear."""
+
+    answer: str
+    out: str = ""
+
+    PAYLOADS = ("out",)
+
+
+class CallDoubted(FactData, frozen=True):
+    """A dispatched attempt has no answer and can have none; its effect is unknown."""
+
+    attempt: int
+    why: str
+
+
+class CallResolved(FactData, frozen=True):
+    """The owner said what became of a call: applied or not-applied."""
+
+    choice: str
+    out: str = ""
+
+    PAYLOADS = ("out",)
+
+
+class CallAnsweredLate(FactData, frozen=True):
+    """An answer came after the call had ended; it changes no recorded value."""
+
+    attempt: int
+    out: str = ""
+    spend_micro_usd: int = 0
+
+    PAYLOADS = ("out",)
+
+
+class CallRefused(FactData, frozen=True):
+    """The door said no before anything was sent."""
+
+    name: str
+    route: str
+    why: str
+    args: str
+    error: str
+
+    PAYLOADS = ("error",)
+
+
+class BudgetSet(FactData, frozen=True):
+    """A scope got a limit; raising it later is another such fact."""
+
+    scope: str
+    limit_micro_usd: int
+    reason: str = ""
+
+
+class ChildProcessStarted(FactData, frozen=True):
+    """A child process of a call is alive; recovery proves it gone before a rerun."""
+
+    pid: int
+    started: int
+    pgid: int = 0
+
+
+KINDS: tuple[type[FactData], ...] = (
+    CallDispatched, CallSettled, CallLookedUp, CallDoubted, CallResolved, CallAnsweredLate,
+    CallRefused, BudgetSet, ChildProcessStarted,
+)

@@ -1,0 +1,147 @@
+"""Facts about nights: the plan that was accepted, how it went, when it stopped, its report.
+
+What it is not: runs; those carry the night's name and their item.
+A night's name is a UUIDv7; these facts carry it in ``data.night``.
+"""
+
+from tildawn.facts.fact import FactData
+
+
+class PlanAccepted(FactData, frozen=True):
+    """A plan was accepted with copies of all its inputs: everything of it, or nothing.
+
+    ``plan`` is the compiled plan; ``source`` the text it came from; ``inputs`` maps the place
+    of an input file in the plan to the blob that holds its copy.
+    """
+
+    night: str
+    plan: str
+    source: str
+    #: Keyed digest of the plan file's place, to find an unfinished night of the same plan.
+    place: str
+    #: Digest over plan and inputs; equal means nothing was edited.
+    content: str
+    inputs: dict[str, str] = {}
+    #: Runs planned, by item.
+    planned: dict[str, int] = {}
+    title: str = ""
+    opens: int = 0
+    closes: int = 0
+    report_at: int = 0
+    zone: str = "UTC"
+    budget_micro_usd: int = -1
+    stop_in_a_row: int = 3
+    stop_total: int = 5
+    simulated: bool = False
+    #: The night this one goes on from after an edit, or empty.
+    continues: str = ""
+
+    PAYLOADS = ("plan", "source", "title")
+
+
+class NightOpened(FactData, frozen=True):
+    """Work on the night began, or began again after a pause or a crash."""
+
+    night: str
+
+
+class ItemExpanded(FactData, frozen=True):
+    """Rows ``start`` (inclusive) to ``stop`` (exclusive) of an item became runs."""
+
+    night: str
+    item: str
+    start: int
+    stop: int
+
+
+class ItemSkipped(FactData, frozen=True):
+    """An item will not begin: what it needs did not end well."""
+
+    night: str
+    item: str
+    why: str
+
+
+class EvidenceBaselined(FactData, frozen=True):
+    """What a check saw before the work began: met, unmet, a digest of the thing, or not run."""
+
+    night: str
+    item: str
+    #: Row of the item's table, -1 for the item as a whole.
+    row: int
+    index: int
+    saw: str
+    digest: str = ""
+
+
+class EvidenceJudged(FactData, frozen=True):
+    """A check named before the work began was run after it ended.
+
+    ``verdict`` is verified, refuted, no-change, not-run or unknown.
+    """
+
+    night: str
+    item: str
+    row: int
+    index: int
+    kind: str
+    verdict: str
+    #: The run whose work was judged.
+    judged: str = ""
+    chosen_by_worker: bool = False
+    detail: str = ""
+
+    PAYLOADS = ("detail",)
+
+
+class EffectObserved(FactData, frozen=True):
+    """Something in the world changed: a file, a URL, a row; for the report.
+
+    ``what`` is the payload text of a small object: kind, target, digest before and after.
+    """
+
+    night: str
+    item: str
+    what: str
+    kind: str
+
+    PAYLOADS = ("what",)
+
+
+class NightStopped(FactData, frozen=True):
+    """A stop rule or the owner ended the taking of new work: the rule and its count."""
+
+    night: str
+    rule: str
+    count: int = 0
+    detail: str = ""
+
+    PAYLOADS = ("detail",)
+
+
+class NightParked(FactData, frozen=True):
+    """The worker was asked to leave (signal, end of window); the night can go on later."""
+
+    night: str
+    why: str
+
+
+class NightClosed(FactData, frozen=True):
+    """Nothing of the night is left to do."""
+
+    night: str
+    outcome: str
+
+
+class ReportWritten(FactData, frozen=True):
+    """The report of the night was written from the ledger up to ``upto``."""
+
+    night: str
+    upto: int
+    blob: str = ""
+
+
+KINDS: tuple[type[FactData], ...] = (
+    PlanAccepted, NightOpened, ItemExpanded, ItemSkipped, EvidenceBaselined, EvidenceJudged,
+    EffectObserved, NightStopped, NightParked, NightClosed, ReportWritten,
+)

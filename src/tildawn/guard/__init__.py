@@ -1,0 +1,1 @@
+"""Whether and how we call out: the one door and its rules."""

@@ -1,0 +1,1 @@
+"""How facts are kept: one chained, fsynced, append-only sequence."""

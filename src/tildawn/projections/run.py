@@ -1,0 +1,322 @@
+"""Runs as they are now: one row a run, and the one table of legal transitions.
+
+What it is not: the engine.  Folds only say what a fact means; SQL refuses what may not be.
+
+::
+
+    queued ──> running ──> done
+      ^  ^       │ │ └───> failed ──> queued   (owner retries)
+      │  │       │ └─────> cancelled
+      │  └────── │ <─ waiting <─┐
+      │          ├──────────────┘  waits for a timer, an event, a child, a call
+      ├─ scheduled <── retry is due later, or a first start is
+      └─ held <─── needs its owner; why and what to type are on record
+"""
+
+from collections.abc import Iterable
+from typing import cast
+
+import msgspec
+
+from tildawn.facts.fact import Fact
+from tildawn.facts.run import (
+    RunAccepted,
+    RunAnswered,
+    RunCancelAsked,
+    RunCancelled,
+    RunDone,
+    RunFailed,
+    RunHeld,
+    RunInterrupted,
+    RunRepeated,
+    RunRetried,
+    RunStarted,
+    RunTrashed,
+    RunWaited,
+)
+from tildawn.facts.step import ChildEnded, EventReceived, TimerFired
+from tildawn.ledger.fold import Add, Change, Get, Projection, Put, Row, Table
+from tildawn.units import Seq
+
+
+MOVES: frozenset[tuple[str, str]] = frozenset(
+    (was, becomes)
+    for was, targets in {
+        "queued": ("running", "held", "cancelled"),
+        "scheduled": ("running", "queued", "held", "cancelled"),
+        "running": ("waiting", "done", "failed", "held", "cancelled", "scheduled", "queued"),
+        "waiting": ("running", "queued", "held", "failed", "cancelled", "scheduled"),
+        "held": ("queued", "cancelled", "failed"),
+        "failed": ("queued",),
+    }.items()
+    for becomes in targets
+)
+"""Every legal change of a run's state; the same pairs are rows of ``run_move``."""
+
+ENDED = frozenset({"done", "failed", "cancelled"})
+
+
+class RunRow(Row, frozen=True, kw_only=True):
+    """One run. Instants are microseconds since 1970; ``seq`` fields point into the ledger."""
+
+    run: str
+    state: str
+    task: str
+    queue: str
+    priority: int
+    #: When it may start (queued, scheduled) or wake by itself (waiting); 0 means now or never.
+    due: int
+    attempt: int
+    failures: int
+    deaths: int
+    #: Unclean deaths in which this run was the only suspect.
+    sole_deaths: int
+    parked: int
+    cancel_asked: int
+    generation: int
+    #: The history of the current generation begins after this position.
+    since: int
+    key: str | None
+    group: str
+    parent: str
+    parent_path: str
+    night: str
+    item: str
+    #: Row of the item's table, -1 where there is none.
+    row: int
+    evidence_for: str
+    #: Budget scopes, narrowest first, joined by a line feed.
+    budgets: str
+    simulated: int
+    lane: str
+    #: waiting: for what; held: the error code.
+    why: str
+    choices: str
+    call_path: str
+    trashed: int
+    accepted: int
+    accepted_at: int
+    args_at: int
+    started_at: int
+    ended_at: int
+    #: Position of the fact that gave the present state.
+    state_at: int
+
+
+def _moves_sql() -> str:
+    pairs = ",".join(f"('{was}','{becomes}')" for was, becomes in sorted(MOVES))
+    return f"INSERT OR IGNORE INTO run_move(was, becomes) VALUES {pairs}"
+
+
+RUNS = Table(
+    name="run",
+    row=RunRow,
+    key=("run",),
+    sql=(
+        "CREATE TABLE IF NOT EXISTS run_move"
+        "(was TEXT NOT NULL, becomes TEXT NOT NULL, PRIMARY KEY (was, becomes)) WITHOUT ROWID",
+        _moves_sql(),
+        "CREATE TRIGGER {table}_move BEFORE UPDATE OF state ON {table}"
+        " WHEN OLD.state <> NEW.state AND NOT EXISTS"
+        " (SELECT 1 FROM run_move WHERE was = OLD.state AND becomes = NEW.state)"
+        " BEGIN SELECT RAISE(ABORT, 'a run may not move that way'); END",
+        "CREATE UNIQUE INDEX {table}_key ON {table}(key) WHERE key IS NOT NULL",
+        # What may start, in the order in which it starts.
+        "CREATE INDEX {table}_queued ON {table}(queue, priority DESC, accepted)"
+        " WHERE state = 'queued'",
+        "CREATE INDEX {table}_due ON {table}(due)"
+        " WHERE due > 0 AND state IN ('scheduled', 'waiting')",
+        "CREATE INDEX {table}_running ON {table}(state) WHERE state IN ('running', 'held')",
+        "CREATE INDEX {table}_night ON {table}(night, item) WHERE night <> ''",
+        "CREATE INDEX {table}_parent ON {table}(parent) WHERE parent <> ''",
+        "CREATE INDEX {table}_evidence ON {table}(evidence_for) WHERE evidence_for <> ''",
+    ),
+)
+
+
+def _accept(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RunAccepted", fact.data)
+    yield Add(
+        RunRow(
+            run=fact.run,
+            state="scheduled" if said.due > fact.at else "queued",
+            task=said.task,
+            queue=said.queue,
+            priority=said.priority,
+            due=said.due if said.due > fact.at else 0,
+            attempt=0,
+            failures=0,
+            deaths=0,
+            sole_deaths=0,
+            parked=0,
+            cancel_asked=0,
+            generation=0,
+            since=seq,
+            key=said.key or None,
+            group=said.group,
+            parent=said.parent,
+            parent_path=said.parent_path,
+            night=said.night,
+            item=said.item,
+            row=said.row,
+            evidence_for=said.evidence_for,
+            budgets="\n".join(said.budgets),
+            simulated=int(said.simulated),
+            lane=said.lane,
+            why="",
+            choices="",
+            call_path="",
+            trashed=0,
+            accepted=seq,
+            accepted_at=fact.at,
+            args_at=seq,
+            started_at=0,
+            ended_at=0,
+            state_at=seq,
+        )
+    )
+
+
+def _change(seq: Seq, fact: Fact, get: Get, **fields: int | str | None) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is not None:
+        yield Put(msgspec.structs.replace(row, state_at=seq, **fields))
+
+
+def _start(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is None:
+        return
+    said = cast("RunStarted", fact.data)
+    yield Put(
+        msgspec.structs.replace(
+            row, state="running", attempt=said.attempt, due=0, parked=0, why="", choices="",
+            call_path="", started_at=row.started_at or fact.at, state_at=seq,
+        )
+    )
+
+
+def _wait(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RunWaited", fact.data)
+    return _change(
+        seq, fact, get, state="waiting", why=said.on, due=said.until, parked=int(said.parked)
+    )
+
+
+def _interrupt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is None:
+        return
+    said = cast("RunInterrupted", fact.data)
+    yield Put(
+        msgspec.structs.replace(
+            row, state="queued", due=0, parked=0, state_at=seq,
+            deaths=row.deaths + 1 if said.unclean else 0,
+            sole_deaths=row.sole_deaths + int(said.unclean and said.sole),
+        )
+    )
+
+
+def _retry(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RunRetried", fact.data)
+    return _change(
+        seq, fact, get, state="scheduled", due=said.due, failures=said.failures, parked=0,
+        why="retry",
+    )
+
+
+def _hold(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RunHeld", fact.data)
+    return _change(
+        seq, fact, get, state="held", why=said.why, choices="\n".join(said.choices), due=0,
+        parked=0, call_path=said.call_path,
+    )
+
+
+def _answer(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RunAnswered", fact.data)
+    ended = fact.at if said.then in ENDED else 0
+    return _change(
+        seq, fact, get, state=said.then, why=said.choice if said.then in ENDED else "",
+        choices="", call_path="", due=0, failures=0, deaths=0, sole_deaths=0, ended_at=ended,
+    )
+
+
+def _end(state: str, seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    return _change(
+        seq, fact, get, state=state, due=0, parked=0, ended_at=fact.at, choices="", call_path="",
+        why=fact.data.kind if isinstance(fact.data, RunFailed) else "",
+    )
+
+
+def _done(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    return _end("done", seq, fact, get)
+
+
+def _fail(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    return _end("failed", seq, fact, get)
+
+
+def _cancel(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    return _end("cancelled", seq, fact, get)
+
+
+def _ask_cancel(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is None or row.state in ENDED:
+        return
+    woken = _woken(row)
+    yield Put(msgspec.structs.replace(woken, cancel_asked=1))
+
+
+def _repeat(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RunRepeated", fact.data)
+    return _change(
+        seq, fact, get, state="queued", generation=said.generation, since=seq, args_at=seq,
+        failures=0,
+    )
+
+
+def _trash(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is not None:
+        yield Put(msgspec.structs.replace(row, trashed=1))
+
+
+def _woken(row: RunRow) -> RunRow:
+    """A waiting run goes on: a parked one through the queue, a resident one at once."""
+    if row.state != "waiting":
+        return row
+    state = "queued" if row.parked else "running"
+    return msgspec.structs.replace(row, state=state, due=0, parked=0, why="")
+
+
+def _wake(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is not None and row.state == "waiting":
+        yield Put(msgspec.structs.replace(_woken(row), state_at=seq))
+
+
+RUN = Projection(
+    name="run",
+    version=1,
+    tables=(RUNS,),
+    folds={
+        RunAccepted: _accept,
+        RunStarted: _start,
+        RunWaited: _wait,
+        RunInterrupted: _interrupt,
+        RunRetried: _retry,
+        RunHeld: _hold,
+        RunAnswered: _answer,
+        RunDone: _done,
+        RunFailed: _fail,
+        RunCancelAsked: _ask_cancel,
+        RunCancelled: _cancel,
+        RunRepeated: _repeat,
+        RunTrashed: _trash,
+        TimerFired: _wake,
+        EventReceived: _wake,
+        ChildEnded: _wake,
+    },
+)

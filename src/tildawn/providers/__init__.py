@@ -1,0 +1,1 @@
+"""Who we call: models, web servers, programs and files."""

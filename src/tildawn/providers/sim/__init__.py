@@ -1,0 +1,1 @@
+"""The simulator: a model provider on this machine, with faults on order."""

@@ -1,0 +1,1 @@
+"""The joining room: settings, wiring, context, operations, house."""

@@ -1,0 +1,1 @@
+"""The public test kit: manual clock, faulty disk, crash points, planted bugs."""

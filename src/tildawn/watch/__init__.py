@@ -1,0 +1,1 @@
+"""What we tell people: reports and notices, never repairs."""
