@@ -1,4 +1,39 @@
 """Tildawn runs unattended AI work: hand it the night, wake to finished work, with proof.
 
-What it is not: code.  This file only names what is public.
+What it is not: code.  This file only names what is public; a name is loaded when it is used,
+so that ``import tildawn`` stays light.
 """
+
+from importlib import import_module
+
+from tildawn.errors import Effect, TildawnError
+from tildawn.units import duration, usd
+
+
+__all__ = [
+    "Effect",
+    "TildawnError",
+    "__version__",
+    "duration",
+    "usd",
+]
+
+#: The version of the installed distribution.
+__version__: str
+
+#: Where each name that is loaded on first use lives.
+_LAZY: dict[str, str] = {}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("tildawn")
+    home = _LAZY.get(name)
+    if home is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
