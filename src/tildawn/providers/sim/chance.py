@@ -1,0 +1,40 @@
+"""Chance from a seed: the same question always gets the same dice.
+
+What it is not: the interpreter's generator, whose sequences may change with its version.
+"""
+
+import hashlib
+
+
+class Chance:
+    """An endless row of dice, fixed by what it is made from."""
+
+    def __init__(self, *origin: str | int) -> None:
+        """Take what the dice depend on."""
+        self._root = hashlib.sha256("\x1f".join(map(str, origin)).encode()).digest()
+        self._count = 0
+
+    def digest(self) -> bytes:
+        """The next 32 bytes.
+
+        Raises:
+            Nothing.
+        """
+        self._count += 1
+        return hashlib.sha256(self._root + self._count.to_bytes(8, "big")).digest()
+
+    def below(self, bound: int) -> int:
+        """A whole number from 0 up to but without ``bound`` >= 1.
+
+        Raises:
+            Nothing.
+        """
+        return int.from_bytes(self.digest()[:16], "big") % bound
+
+    def between(self, low: int, high: int) -> int:
+        """A whole number from ``low`` to ``high``, both possible; ``low`` if the range is empty.
+
+        Raises:
+            Nothing.
+        """
+        return low + self.below(max(high - low, 0) + 1)

@@ -1,0 +1,271 @@
+"""The wire: one HTTP request out, one bounded answer in, every failure a `Fault`.
+
+What it is not: a client with opinions.  It does not retry, follow redirects, keep cookies or
+measure time; the caller bounds a call by cancelling it, and cancelling closes the socket.
+"""
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx2
+import msgspec
+
+from tildawn.clock import Clock
+from tildawn.providers.fault import (
+    REDIRECTS,
+    SUCCESS,
+    Fault,
+    FaultKind,
+    kind_of_status,
+    redact,
+    retry_after,
+)
+from tildawn.providers.port import Wire
+
+
+#: Connections kept open to one host, and how many more may be open for a while.
+KEPT_CONNECTIONS, EXTRA_CONNECTIONS = 20, 10
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+_FAULT_BODY_BYTES = 4_096
+"""How much of a refusal is read; its reason is in the first lines."""
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as bytes; ``secrets`` are values that must not show up in a fault."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    secrets: tuple[str, ...] = ()
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer as bytes; header names are in lower case."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header given in lower case, or None.
+
+        Raises:
+            Nothing.
+        """
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Wires:
+    """One pool of connections for each host.
+
+    Bound to the event loop on which it is first used.
+    """
+
+    def __init__(self, *, clock: Clock, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        """Take the clock (for dates in ``Retry-After``) and, in place of sockets, a transport."""
+        self._clock = clock
+        self._transport = transport
+        self._clients: dict[tuple[str, str, int | None], httpx2.AsyncClient] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    async def exchange(
+        self, out: Outgoing, *, limit: int, wire: Wire | None = None, any_status: bool = False
+    ) -> Incoming:
+        """Send a request and read its whole answer.
+
+        Args:
+            out: the request.
+            limit: the longest body accepted, in bytes.
+            wire: told when the request starts to leave.
+            any_status: return refusals and redirects as answers too.
+
+        Returns:
+            The answer, with a 2xx status unless ``any_status``.
+
+        Raises:
+            Fault: no answer, too long an answer, or one that is no success.
+        """
+        async with self.open(out, wire=wire, any_status=any_status) as opened:
+            body = await opened.read(limit)
+            return Incoming(status=opened.status, headers=opened.headers, body=body)
+
+    @asynccontextmanager
+    async def open(
+        self, out: Outgoing, *, wire: Wire | None = None, any_status: bool = False
+    ) -> AsyncGenerator["Opened"]:
+        """Send a request and hold its answer open; leaving the block hangs up.
+
+        Raises:
+            Fault: see `exchange`; also from reading the body.
+        """
+        wire = wire or Wire()
+        try:
+            client, request = self._prepare(out, wire)
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError) as error:
+            raise _fault(error, out, sent=False) from error
+        try:
+            response = await client.send(request, stream=True)
+        except httpx2.RequestError as error:
+            raise _fault(error, out, sent=wire.sent) from error
+        try:
+            opened = Opened(response, out)
+            if not any_status and response.status_code not in SUCCESS:
+                raise await opened.refusal(self._clock)
+            yield opened
+        finally:
+            await response.aclose()
+
+    def _prepare(self, out: Outgoing, wire: Wire) -> tuple[httpx2.AsyncClient, httpx2.Request]:
+        url = httpx2.URL(out.url)
+        if url.scheme not in {"http", "https"} or not url.host:
+            message = f"{out.url!r} is no http or https address"
+            raise httpx2.UnsupportedProtocol(message)
+        client = self._client(url)
+
+        async def trace(event: str, info: Mapping[str, object]) -> None:
+            # Once the first byte of the head may have left, the other side may have it.
+            if event.endswith("send_request_headers.started"):
+                wire.sent = True
+
+        headers = [("accept-encoding", "identity"), ("user-agent", "tildawn"), *out.headers]
+        request = client.build_request(
+            out.method, url, headers=headers, content=out.body, extensions={"trace": trace}
+        )
+        return client, request
+
+    def _client(self, url: httpx2.URL) -> httpx2.AsyncClient:
+        origin = (url.scheme, url.host, url.port)
+        if origin not in self._clients:
+            local = url.host in LOOPBACK
+            self._clients[origin] = httpx2.AsyncClient(
+                transport=self._transport,
+                verify=self._context(),
+                timeout=None,  # the caller bounds the whole call by cancelling it
+                trust_env=not local,  # a proxy has no business between us and this machine
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                limits=httpx2.Limits(
+                    max_connections=KEPT_CONNECTIONS + EXTRA_CONNECTIONS,
+                    max_keepalive_connections=KEPT_CONNECTIONS,
+                ),
+            )
+        return self._clients[origin]
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = httpx2.create_ssl_context()
+        return self._tls
+
+    async def aclose(self) -> None:
+        """Close all connections.
+
+        Raises:
+            Nothing.
+        """
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.aclose()
+
+
+class Opened:
+    """An answer whose body is still on its way."""
+
+    def __init__(self, response: httpx2.Response, out: Outgoing) -> None:
+        """Wrap the response to a request."""
+        self._response = response
+        self._out = out
+        self.status = response.status_code
+        self.headers = tuple((k.lower(), v) for k, v in response.headers.multi_items())
+
+    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+        """The body as it comes, at most ``limit`` bytes in all.
+
+        Raises:
+            Fault: the body breaks off, cannot be decoded or is longer than ``limit``.
+        """
+        total = 0
+        try:
+            async for piece in self._response.aiter_bytes():
+                total += len(piece)
+                if total > limit:
+                    detail = f"the answer is longer than {limit} bytes"
+                    raise Fault(FaultKind.INVALID_ANSWER, detail, sent=True, status=self.status)
+                yield piece
+        except httpx2.RequestError as error:
+            raise _fault(error, self._out, sent=True) from error
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, at most ``limit`` bytes.
+
+        Raises:
+            Fault: see `pieces`.
+        """
+        return b"".join([piece async for piece in self.pieces(limit)])
+
+    async def refusal(self, clock: Clock) -> Fault:
+        """The fault that an answer outside 200-299 stands for.
+
+        Raises:
+            Nothing.
+        """
+        body = await self._beginning()
+        headers = self._response.headers
+        wait = retry_after(
+            seconds_or_date=headers.get("retry-after"),
+            millis=headers.get("retry-after-ms"),
+            now=clock.wall(),
+        )
+        detail = f"HTTP {self.status}: {body.strip()}"
+        if self.status in REDIRECTS:
+            detail = f"HTTP {self.status}: redirected to {headers.get('location')}; ask there"
+        return Fault(
+            kind_of_status(self.status, body),
+            redact(detail, *self._out.secrets),
+            sent=True,
+            status=self.status,
+            retry_after=wait,
+        )
+
+    async def _beginning(self) -> str:
+        got = b""
+        try:
+            async for piece in self._response.aiter_bytes():
+                got += piece
+                if len(got) >= _FAULT_BODY_BYTES:
+                    break
+        except httpx2.RequestError:
+            pass  # the status alone says enough
+        return got[:_FAULT_BODY_BYTES].decode("utf-8", "replace")
+
+
+def _fault(error: Exception, out: Outgoing, *, sent: bool) -> Fault:
+    kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FaultKind.UNKNOWN)
+    if isinstance(error, _NEVER_SENT):
+        sent = False
+    detail = f"{type(error).__name__}: {error}"
+    return Fault(kind, redact(detail, *out.secrets), sent=sent)
+
+
+#: First match wins, so narrower classes come first.
+_KINDS: tuple[tuple[type[Exception], FaultKind], ...] = (
+    (httpx2.TimeoutException, FaultKind.TIMEOUT),
+    (httpx2.LocalProtocolError, FaultKind.BAD_REQUEST),
+    (httpx2.UnsupportedProtocol, FaultKind.BAD_REQUEST),
+    (httpx2.DecodingError, FaultKind.INVALID_ANSWER),
+    (httpx2.TransportError, FaultKind.NETWORK),
+    (httpx2.InvalidURL, FaultKind.BAD_REQUEST),
+    (ValueError, FaultKind.BAD_REQUEST),
+)
+
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
+)
