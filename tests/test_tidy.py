@@ -154,7 +154,9 @@ def module_has_a_name(source: Source) -> Iterator[Complaint]:
 def public_functions_say_what_they_raise(source: Source) -> Iterator[Complaint]:
     """A public function has a docstring with Raises, "Nothing." if so (STYLE, Docstrings)."""
     for node in source.tree.body:
-        if not isinstance(node, FUNCTIONS) or node.name.startswith("_") or is_command(node):
+        if not isinstance(node, FUNCTIONS) or node.name.startswith("_"):
+            continue
+        if is_command(node) or is_overload(node):
             continue
         text = ast.get_docstring(node) or ""
         if not re.search(r"^Raises:$", text, re.MULTILINE):
@@ -209,17 +211,23 @@ def no_workplace(source: Source) -> Iterator[Complaint]:
 
 
 def silenced_checks_have_reasons(source: Source) -> Iterator[Complaint]:
-    """A switched-off check names its code and says why on the same line (STYLE, Types)."""
+    """A switched-off check names its code; each code says why, once a file (STYLE, Types)."""
     marker = re.compile(r"#\s*(noqa|type: ignore|pyright: ignore)(?P<rest>.*)$")
-    reasoned = re.compile(r"(\[[\w, -]+\]|: ?[A-Z]+\d+(,? ?[A-Z]+\d+)*)\W+\w.{7,}")
+    codes = re.compile(r"(?:\[[\w, -]+\]|: ?[A-Z]+\d+(?:,? ?[A-Z]+\d+)*)")
+    explained: set[str] = set()
     for number, line in enumerate(source.text.splitlines(), start=1):
         match = marker.search(line)
-        if match and not reasoned.match(match["rest"]):
+        if not match:
+            continue
+        code = codes.match(match["rest"])
+        if code and re.match(r"\W+\w.{3,}", match["rest"][code.end() :]):
+            explained.add(code.group())
+        elif not code or code.group() not in explained:
             yield Complaint(
                 source.path,
                 number,
-                f"'# {match[1]}' without a code or without a reason",
-                f"'# {match[1]}: CODE  # why' (for the type checker: '[code]  # why')",
+                f"'# {match[1]}' without a code, or its first one here without a reason",
+                f"'# {match[1]}: CODE  why' (for the type checker: '[code]  why')",
             )
 
 

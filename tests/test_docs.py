@@ -1,0 +1,152 @@
+"""What the documentation says is so: errors, commands, links, decisions.
+
+What it is not: a test of prose.  Sphinx checks its own cross-references in `make docs`.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tildawn import errors
+from tildawn.errors import TildawnError
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")])
+IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
+
+#: Sections of a decision, each beginning its paragraph in bold.
+DECISION_PARTS = ("Situation.", "Choice.", "Reasons.", "Price.", "Think again")
+
+
+def test_every_error_code_has_an_entry() -> None:
+    """The code is the anchor: whoever reads it in a log finds the page that explains it."""
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^### `([a-z-]+)`$", page, re.MULTILINE))
+    codes = {
+        kind.code
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, TildawnError)
+    }
+
+    missing, gone = sorted(codes - documented), sorted(documented - codes)
+    assert [] == missing, f"docs/reference/errors.md needs a section '### `code`' for {missing}"
+    assert [] == gone, f"docs/reference/errors.md describes codes that are gone: {gone}"
+
+
+def test_the_codes_of_errors_are_distinct() -> None:
+    """A code that two errors share is the anchor of neither."""
+    codes = [
+        kind.code
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, TildawnError)
+    ]
+
+    assert sorted(set(codes)) == sorted(codes)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_relative_links_resolve(page: Path) -> None:
+    """A link that leads nowhere costs the reader's trust in the next one."""
+    broken = [
+        f"{page.relative_to(ROOT)}:{line}: {target}"
+        for line, target in links(page)
+        if not resolves(page, target)
+    ]
+
+    assert not broken, "\n" + "\n".join(broken)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_make_targets_named_in_prose_exist(page: Path) -> None:
+    """A reader types what the page says."""
+    targets = set(
+        re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    named = {
+        word
+        for command in commands(page, "make")
+        for word in command.split()[1:]
+        if re.fullmatch(r"[a-z]+", word)
+    }
+
+    assert set() == named - targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_files_named_in_prose_exist(page: Path) -> None:
+    """A map with a street that is gone sends the reader round in circles."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:src|tests|docs|scripts|\.ci)/[\w./-]+)`", text)
+    gone = [name for name in named if not (ROOT / name).exists()]
+
+    assert not gone
+
+
+def test_decisions_are_numbered_without_gaps_and_complete() -> None:
+    """A decision without its price is an advertisement."""
+    pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    lacking = [
+        f"{page.name}: no paragraph '**{part}'"
+        for page in pages
+        for part in DECISION_PARTS
+        if f"\n**{part}" not in page.read_text(encoding="utf-8")
+    ]
+
+    assert list(range(1, len(pages) + 1)) == numbers
+    assert not lacking
+
+
+def test_the_changelog_keeps_a_place_for_what_is_coming() -> None:
+    """Whoever changes behaviour needs to know where to say so."""
+    assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+# --- reading pages ------------------------------------------------------------------------
+
+
+def prose(page: Path) -> str:
+    """The page with its code blocks blanked, so that line numbers stay."""
+    text = page.read_text(encoding="utf-8")
+    return re.sub(
+        r"^```.*?^```$",
+        lambda block: "\n" * block.group().count("\n"),
+        text,
+        flags=re.MULTILINE | re.DOTALL,
+    )
+
+
+def links(page: Path) -> Iterator[tuple[int, str]]:
+    """Each relative link of a page: line number and target."""
+    text = prose(page)
+    for hit in re.finditer(r"\]\((?!https?:|mailto:)([^)\s]+)\)", text):
+        yield text.count("\n", 0, hit.start()) + 1, hit[1]
+
+
+def resolves(page: Path, target: str) -> bool:
+    """Whether a relative link leads to a file, and to a heading of it if it names one."""
+    name, _, anchor = target.partition("#")
+    file = page if not name else page.parent / name
+    if not file.exists():
+        return False
+    return not anchor or file.suffix != ".md" or anchor in set(anchors(file))
+
+
+def anchors(page: Path) -> Iterator[str]:
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    for title in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+
+
+def commands(page: Path, program: str) -> Iterator[str]:
+    """What a page tells the reader to type, from shell blocks and from code in a line."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            if line.split()[:1] == [program]:
+                yield line.split("#")[0]
+    yield from re.findall(rf"(?<!`)`({program} [^`]+)`", prose(page))
