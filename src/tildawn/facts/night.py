@@ -4,7 +4,26 @@ What it is not: runs; those carry the night's name and their item.
 A night's name is a UUIDv7; these facts carry it in ``data.night``.
 """
 
+import msgspec
+
 from tildawn.facts.fact import FactData
+
+
+class Observed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The payload text of `EffectObserved`: what is different in the world now.
+
+    ``target`` is a path relative to the plan's folder, a URL without its query, or a table;
+    ``before`` and ``after`` are SHA-256 in hexadecimal, empty where there was or is nothing.
+    """
+
+    kind: str
+    target: str
+    before: str = ""
+    after: str = ""
+    #: How many of them, for rows of a table; 1 for a file or a URL.
+    count: int = 1
+    #: One short line for a person, such as ``+24 lines``.
+    note: str = ""
 
 
 class PlanAccepted(FactData, frozen=True):
@@ -54,6 +73,16 @@ class ItemExpanded(FactData, frozen=True):
     stop: int
 
 
+class RowCovered(FactData, frozen=True):
+    """A row became no run of its own: its key may be done once and ``by`` has done it."""
+
+    night: str
+    item: str
+    row: int
+    #: The run that has the key.
+    by: str
+
+
 class ItemSkipped(FactData, frozen=True):
     """An item will not begin: what it needs did not end well."""
 
@@ -63,21 +92,28 @@ class ItemSkipped(FactData, frozen=True):
 
 
 class EvidenceBaselined(FactData, frozen=True):
-    """What a check saw before the work began: met, unmet, a digest of the thing, or not run."""
+    """What a check saw before the work began: met, unmet, digest or not-run.
+
+    Recorded for every check that the plan or the task names, before `RunStarted` of the run
+    it will judge: that order is what makes a later verdict *verified* rather than *claimed*.
+    ``digest`` is the answer of a check that can only compare before with after.
+    """
 
     night: str
     item: str
-    #: Row of the item's table, -1 for the item as a whole.
+    #: Row of the item's table, -1 for an item without one.
     row: int
     index: int
     saw: str
     digest: str = ""
+    kind: str = ""
 
 
 class EvidenceJudged(FactData, frozen=True):
     """A check named before the work began was run after it ended.
 
-    ``verdict`` is verified, refuted, no-change, not-run or unknown.
+    ``verdict`` is verified, refuted, no-change, not-run or unknown.  Outside of a night ``night``
+    and ``item`` are empty, ``row`` is -1, and ``judged`` names the run.
     """
 
     night: str
@@ -97,13 +133,15 @@ class EvidenceJudged(FactData, frozen=True):
 class EffectObserved(FactData, frozen=True):
     """Something in the world changed: a file, a URL, a row; for the report.
 
-    ``what`` is the payload text of a small object: kind, target, digest before and after.
+    ``what`` is an `Observed` as JSON; ``kind`` is ``file``, ``url`` or ``rows``.  The run whose
+    work it was stands in the envelope; one row of one target is observed once a run.
     """
 
     night: str
     item: str
     what: str
     kind: str
+    row: int = -1
 
     PAYLOADS = ("what",)
 
@@ -142,6 +180,16 @@ class ReportWritten(FactData, frozen=True):
 
 
 KINDS: tuple[type[FactData], ...] = (
-    PlanAccepted, NightOpened, ItemExpanded, ItemSkipped, EvidenceBaselined, EvidenceJudged,
-    EffectObserved, NightStopped, NightParked, NightClosed, ReportWritten,
+    PlanAccepted,
+    NightOpened,
+    ItemExpanded,
+    RowCovered,
+    ItemSkipped,
+    EvidenceBaselined,
+    EvidenceJudged,
+    EffectObserved,
+    NightStopped,
+    NightParked,
+    NightClosed,
+    ReportWritten,
 )
