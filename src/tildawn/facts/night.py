@@ -40,9 +40,9 @@ class PlanAccepted(FactData, frozen=True):
     place: str
     #: Digest over plan and inputs; equal means nothing was edited.
     content: str
-    inputs: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    inputs: dict[str, str] = {}  # noqa: RUF012  # msgspec copies it, and leaves out an empty one
     #: Runs planned, by item.
-    planned: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    planned: dict[str, int] = {}  # noqa: RUF012  # the same as above
     title: str = ""
     opens: int = 0
     closes: int = 0
