@@ -49,17 +49,22 @@ class Lane(StrEnum):
 
 
 class Mode(StrEnum):
-    """What a template may become.
+    """What a template may become, and how what is substituted is kept from meaning more.
 
-    ``value``: any JSON, and an artifact when it is one expression.
-    ``text``: text only.  ``url``: text whose substituted values are percent-encoded.
-    ``file``: an artifact when it is one expression, else text.
+    ``value``: any JSON when it is one expression, else text.
+    ``text``: text only.
+    ``url``: text whose substituted values are percent-encoded; one expression is a whole URL.
+    ``path``: a path below the plan's folder, each substituted value one name in it.
+    ``file``: an artifact when it is one expression, else a path.
+    ``content``: an artifact when it is one expression, else text.
     """
 
     VALUE = "value"
     TEXT = "text"
     URL = "url"
+    PATH = "path"
     FILE = "file"
+    CONTENT = "content"
 
 
 class Text(msgspec.Struct, frozen=True, tag="text"):

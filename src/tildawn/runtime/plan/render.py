@@ -8,7 +8,7 @@ the form that is digested and kept, `expanded` the form that leaves through the 
 
 import re
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import quote
 
 import msgspec
@@ -21,6 +21,8 @@ from tildawn.runtime.plan.problem import nearest
 
 Scope = Mapping[str, object]
 """What a template may name: plain data (text, numbers, truths, null, lists, maps) and artifacts."""
+
+_T = TypeVar("_T")
 
 #: Beyond this depth data from outside is refused; bounds the recursion below.
 _DEPTH_MAX = 100
@@ -81,12 +83,10 @@ def render_text(value: Value, scope: Scope) -> str:
 def _template(template: Template, scope: Scope) -> object:
     if len(template.parts) == 1 and isinstance(template.parts[0], Expr):
         return _whole(template.parts[0], template.mode, scope)
-    url = template.mode is Mode.URL
     parts: list[Text | Env] = []
     for part in template.parts:
         if isinstance(part, Expr):
-            queried = any(isinstance(p, Text) and "?" in p.text for p in parts)
-            put = as_text if not url else _encoded_query if queried else _encoded_path
+            put = _within(template.mode, parts)
             parts.append(Text(_named(part, put, evaluate(part, scope))))
         else:
             parts.append(part)
@@ -101,16 +101,22 @@ def _template(template: Template, scope: Scope) -> object:
 
 def _whole(expr: Expr, mode: Mode, scope: Scope) -> object:
     found = evaluate(expr, scope)
-    if mode is Mode.VALUE or (mode is Mode.FILE and _is_artifact(found)):
+    if mode is Mode.VALUE:
+        return _named(expr, _json, found)
+    if is_artifact(found) and mode in {Mode.FILE, Mode.CONTENT}:
         return found
-    text = _named(expr, as_text, found)
-    if mode is Mode.URL and not re.match(r"https?://[^/\s]", text):
-        message = f"{source_of(expr)} is no URL: {text!r:.80}"
-        raise BadValue(message, hint="it has to begin with http:// or https://")
-    return text
+    put = _WHOLE.get(mode, as_text)
+    return _named(expr, put, found)
 
 
-def _named(expr: Expr, put: Callable[[object], str], found: object) -> str:
+def _within(mode: Mode, before: list[Text | Env]) -> Callable[[object], str]:
+    if mode is Mode.URL:
+        queried = any(isinstance(part, Text) and "?" in part.text for part in before)
+        return _encoded_query if queried else _encoded_path
+    return _one_name if mode in {Mode.PATH, Mode.FILE} else as_text
+
+
+def _named(expr: Expr, put: Callable[[object], _T], found: object) -> _T:
     try:
         return put(found)
     except BadValue as error:
@@ -132,8 +138,53 @@ def _encoded_path(value: object) -> str:
     return quote(text, safe="")
 
 
-def _is_artifact(value: object) -> bool:
-    return not isinstance(value, str | int | float | bool | None | list | tuple | dict)
+def _url(value: object) -> str:
+    text = as_text(value)
+    if not re.match(r"https?://[^/\s]", text):
+        message = f"{text!r:.80} is no URL"
+        raise BadValue(message, hint="it has to begin with http:// or https://")
+    return text
+
+
+def _one_name(value: object) -> str:
+    text = as_text(value)
+    if text in {"", ".", ".."} or re.search(r"[/\\\0]", text):
+        message = f"{text!r:.80} is no single name in a path"
+        raise BadValue(message, hint="use the filter slug")
+    return text
+
+
+def _path(value: object) -> str:
+    text = as_text(value)
+    if not text or text.startswith(("/", "~")) or ".." in re.split(r"[/\\]", text) or "\0" in text:
+        message = f"{text!r:.80} is no path below the plan's folder"
+        raise BadValue(message)
+    return text
+
+
+_WHOLE = {Mode.URL: _url, Mode.PATH: _path, Mode.FILE: _path}
+
+
+def _json(value: object) -> object:
+    if is_artifact(value):
+        message = "it is an artifact, not a JSON value"
+        raise BadValue(message, hint="hand it over in files, content or argv")
+    if isinstance(value, Mapping):
+        for item in cast("Mapping[str, object]", value).values():
+            _json(item)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            _json(item)
+    return cast("object", value)
+
+
+def is_artifact(value: object) -> bool:
+    """Whether a value is handed on as it is, never opened: anything but plain data.
+
+    Raises:
+        Nothing.
+    """
+    return not isinstance(value, str | int | float | bool | None | list | tuple | Mapping)
 
 
 def evaluate(expr: Expr, scope: Scope) -> object:
