@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -137,7 +137,7 @@ class Files:
         return was
 
     @contextmanager
-    def _folder(self, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    def _folder(self, path: str, *, make: bool = False) -> Generator[tuple[int, str]]:
         """The folder of a path, open, and the last part of the path."""
         *parts, name = _parts(path)
         fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
@@ -163,7 +163,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _open(folder: int, name: str, flags: int) -> Iterator[int]:
+def _open(folder: int, name: str, flags: int) -> Generator[int]:
     # NONBLOCK: opening a pipe that somebody put there must not wait for its other end.
     fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666, dir_fd=folder)
     try:
