@@ -51,8 +51,9 @@ BANNED_WORDS = {
     r"white[l]ist": "allowlist",
     r"sanity[ -]chec[k]": "check",
     r"exactly[ -]onc[e]": "once per key, or once on record: say where",
+    r"(?-i:DESIG[N])\b|missio[n] \d|codebases\.m[d]": "the reason itself, or a page of docs/",
     r"obviousl[y]": "nothing: leave the word out",
-    r"\w+_(m?secs?|millis|second[s])\b": "a unit as a type and a suffix: _ms: Ms, _micros: Micros",
+    r"\w+_(m?secs?|milli[s])\b": "a unit as a type and a suffix: _ms: Ms, _micros: Micros",
 }
 #: Only these may say the phrase, because they say where.
 MAY_SAY_ONCE = {"README.md", "docs/explanation/promises.md"}
@@ -189,7 +190,7 @@ def public_things_have_docstrings(source: Source) -> Iterator[Complaint]:
 
 
 def words_are_ours(source: Source) -> Iterator[Complaint]:
-    """Each banned word has a better one (DESIGN, Words)."""
+    """Each banned word has a better one (docs/explanation/words.md)."""
     for word, instead in BANNED_WORDS.items():
         if "exactly" in word and source.path in MAY_SAY_ONCE:
             continue

@@ -5,6 +5,7 @@ so that ``import tildawn`` stays light.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from tildawn.errors import Effect, TildawnError
 from tildawn.units import duration, usd
@@ -15,14 +16,20 @@ __all__ = [
     "TildawnError",
     "__version__",
     "duration",
+    "task",
     "usd",
 ]
+
+if TYPE_CHECKING:  # what `_LAZY` loads, for those who read types and run nothing
+    from tildawn.engine.task import task
 
 #: The version of the installed distribution.
 __version__: str
 
 #: Where each name that is loaded on first use lives.
-_LAZY: dict[str, str] = {}
+_LAZY = {
+    "task": "tildawn.engine.task",
+}
 
 
 def __getattr__(name: str) -> object:
