@@ -30,8 +30,8 @@ check: $(VENV)/.ready  ## lint, format, types, architecture, documentation
 	@echo '== import-linter' && $(BIN)/lint-imports
 	@echo '== sphinx' && $(BIN)/sphinx-build -q -W -n -b html docs build/docs && echo 'built build/docs'
 
-bench: $(VENV)/.ready-bench  ## measure, side by side with others; writes benchmarks/results
-	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: $(VENV)-bench/.ready  ## measure, side by side with others; writes benchmarks/results
+	@$(VENV)-bench/bin/python -m benchmarks $(BENCH_ARGS)
 
 chaos: $(VENV)/.ready  ## the long campaigns: thousands of kills, hours of virtual nights
 	@HYPOTHESIS_PROFILE=chaos $(BIN)/python -m pytest -m chaos --timeout=14400 tests $(PYTEST_ARGS)
@@ -44,12 +44,13 @@ format: $(VENV)/.ready  ## put the sources into the house's shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean:  ## remove what the other targets made, the environment too
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-bench build .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/.ready: pyproject.toml scripts/set-up
 	@sh scripts/set-up $(VENV) dev
 	@touch $@
 
-$(VENV)/.ready-bench: pyproject.toml scripts/set-up benchmarks/requirements.txt $(VENV)/.ready
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+# The others bring their own trees of packages; they live apart from what we test with.
+$(VENV)-bench/.ready: pyproject.toml scripts/set-up
+	@sh scripts/set-up $(VENV)-bench bench
 	@touch $@

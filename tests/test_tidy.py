@@ -34,7 +34,7 @@ TOP_FILES = {
 }  # fmt: skip
 #: What tools and runs leave behind; the same names are in .gitignore.
 LEFT_BEHIND = {
-    ".git", ".venv", "build", "dist", ".tildawn", ".hypothesis", ".pytest_cache", ".ruff_cache",
+    ".git", ".venv", ".venv-bench", "build", "dist", ".tildawn", ".hypothesis", ".pytest_cache", ".ruff_cache",
     ".import_linter_cache", ".mypy_cache", "__pycache__", "_build", ".coverage", ".DS_Store",
 }  # fmt: skip
 
