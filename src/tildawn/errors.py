@@ -10,8 +10,9 @@ example, is an answer of the ledger and not an error.
     │  ├─ BadPlan  BadSetting  BadTask  BadValue  UnknownName
     ├─ Refused        effect none     the rules say no, now
     │  ├─ Busy  BudgetSpent  NotPermitted  SecretFound  StaleWriter  Bypassed
+    │  ├─ InvariantViolated  PayloadErased
     ├─ Failed         effect none     it was tried and it did not work
-    │  ├─ StepFailed  RunFailed  CallFailed
+    │  ├─ StepFailed  RunFailed  CallFailed  FoldFailed
     ├─ InDoubt        effect unknown  it may have happened
     │  ├─ CallInDoubt  CommitInDoubt
     └─ Broken         effect none     the house cannot be trusted or used as it is
@@ -144,6 +145,18 @@ class Bypassed(Refused):
     code = "bypassed"
 
 
+class InvariantViolated(Refused):
+    """A table of a projection refuses what the facts would make of it; nothing was recorded."""
+
+    code = "invariant-violated"
+
+
+class PayloadErased(Refused):
+    """The value was erased; its fact remains."""
+
+    code = "payload-erased"
+
+
 class Failed(TildawnError):
     """It was tried and it did not work."""
 
@@ -166,6 +179,12 @@ class CallFailed(Failed):
     """A call ended without an answer that can be used."""
 
     code = "call-failed"
+
+
+class FoldFailed(Failed):
+    """A fold or an expectation raised an error; nothing was recorded."""
+
+    code = "fold-failed"
 
 
 class InDoubt(TildawnError):

@@ -1,0 +1,110 @@
+"""Content-addressed files for what is too long for a row.
+
+What it is not: a cache.  A blob that a fact names is kept; the others go after a day.
+"""
+
+import os
+import threading
+from collections.abc import Container
+from hashlib import sha256
+from pathlib import Path
+
+from tildawn.clock import Clock
+from tildawn.errors import LedgerBroken, UnknownName
+from tildawn.ledger.durable import sync_folder, write_durably
+from tildawn.units import Micros
+
+
+GRACE = Micros(24 * 3_600 * 1_000_000)
+"""How long a blob may wait for the fact that names it. Source: DESIGN, ledger."""
+
+
+class Blobs:
+    """A folder of files named by the SHA-256 of their content."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        """Use a folder, which is made with the first blob."""
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def put(self, content: bytes) -> str:
+        """Keep the content; it is durable when this returns.
+
+        Returns:
+            Its name: SHA-256 as 64 hexadecimal digits.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        name = sha256(content).hexdigest()
+        path = self.path(name)
+        with self._lock:
+            if not self._fits(path, len(content)):
+                if not path.parent.is_dir():
+                    path.parent.mkdir(parents=True, mode=0o700)
+                    sync_folder(path.parent.parent)
+                    sync_folder(path.parent.parent.parent)
+                write_durably(path, content)
+            # Its day of grace begins anew, also for a blob that was there.
+            seconds = self._clock.wall() / 1_000_000
+            os.utime(path, (seconds, seconds))
+        return name
+
+    def get(self, name: str) -> bytes:
+        """The content of a blob.
+
+        Raises:
+            UnknownName: there is no such blob.
+            LedgerBroken: its content is not what its name says.
+        """
+        try:
+            content = self.path(name).read_bytes()
+        except FileNotFoundError:
+            message = f"blob {name} is not there"
+            raise UnknownName(message) from None
+        if sha256(content).hexdigest() != name:
+            message = f"blob {name} does not hold what its name says"
+            raise LedgerBroken(message, hint="restore the file from a snapshot")
+        return content
+
+    def path(self, name: str) -> Path:
+        """Where the blob is or would be.
+
+        Raises:
+            UnknownName: the name is not 64 lower-case hexadecimal digits.
+        """
+        if len(name) != 64 or not set(name) <= set("0123456789abcdef"):  # noqa: PLR2004
+            message = f"{name!r} is not the name of a blob"
+            raise UnknownName(message)
+        return self._folder / name[:2] / name
+
+    def sweep(self, used: Container[str]) -> tuple[int, int]:
+        """Remove what no fact names once its day of grace is over.
+
+        Args:
+            used: the names that facts keep alive.
+
+        Returns:
+            How many blobs went and how many bytes they had.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        count = size = 0
+        before = self._clock.wall() - GRACE
+        for path in sorted(self._folder.glob("??/*")):
+            with self._lock:
+                state = path.stat()
+                if state.st_mtime_ns // 1_000 > before or path.name in used:
+                    continue
+                path.unlink()
+            count += 1
+            size += state.st_size
+        return count, size
+
+    def _fits(self, path: Path, size: int) -> bool:
+        try:
+            return path.stat().st_size == size
+        except FileNotFoundError:
+            return False

@@ -1,0 +1,160 @@
+"""Opens a house: disk, pen, database, schema, tail, kinds, projections, in this order.
+
+What it is not: repair.  What is wrong is said, and nothing is changed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tildawn.clock import Clock
+from tildawn.errors import HouseTooNew, HouseUnusable, LedgerBroken
+from tildawn.facts.fact import Registry
+from tildawn.ids import Ids
+from tildawn.ledger.blobs import Blobs
+from tildawn.ledger.disk import check_folder
+from tildawn.ledger.durable import sync_folder, write_durably
+from tildawn.ledger.fold import Projection
+from tildawn.ledger.keys import make_key, read_key
+from tildawn.ledger.layout import Layout
+from tildawn.ledger.pen import Pen
+from tildawn.ledger.sqlite.door import Door, open_to_read, open_to_write
+from tildawn.ledger.sqlite.store import Store
+from tildawn.units import Seq
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a house is opened with."""
+
+    registry: Registry
+    projections: Sequence[Projection]
+    clock: Clock
+    ids: Ids
+    build: str
+    vfs: str = ""
+
+
+class Opened(msgspec.Struct, kw_only=True):
+    """An opened house before anything was recorded.
+
+    Without a pen it can only be read; ``refusal`` says why when it was to be written.
+    ``checked_from`` is where the check of the tail began; ``first``
+    and ``last`` are the bodies of those facts, empty in a new house.
+    """
+
+    layout: Layout
+    key: bytes
+    blobs: Blobs
+    pen: Pen | None = None
+    store: Store | None = None
+    refusal: HouseTooNew | None = None
+    checked_from: Seq = Seq(0)
+    first: bytes = b""
+    last: bytes = b""
+
+
+def open_house(folder: Path, setup: Setup, *, write: bool) -> Opened:
+    """Open a house; made when there is none and it is to be written.
+
+    Args:
+        folder: the house.
+        setup: kinds, folds, clock and names.
+        write: take the pen.
+
+    Returns:
+        The house, its tail checked and its projections up to date.
+
+    Raises:
+        HouseLocked: another process holds the pen.
+        HouseUnusable: the disk, the key or SQLite will not do, or there is no house to read.
+        HouseTooNew: a newer version of Tildawn wrote it.
+        LedgerBroken: the tail does not verify, or the file is damaged.
+    """
+    layout = Layout(folder)
+    if not write:
+        return _to_read(layout, setup)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        message = f"{folder} cannot be made: {error.strerror}"
+        raise HouseUnusable(message, hint="choose a folder you may write to") from error
+    check_folder(folder)
+    pen = Pen.take(layout.pen, clock=setup.clock, build=setup.build)
+    try:
+        return _with_pen(layout, setup, pen)
+    except BaseException:
+        pen.lay()
+        raise
+
+
+def note_founded(layout: Layout, name: str) -> None:
+    """Remember outside the database that this house has facts; repeated, it does nothing.
+
+    Raises:
+        HouseUnusable: the disk refuses.
+    """
+    if layout.founded.exists():
+        return
+    try:
+        layout.founded.parent.mkdir(exist_ok=True, mode=0o700)
+        write_durably(layout.founded, f"{name}\n".encode())
+        sync_folder(layout.folder)
+    except OSError as error:
+        message = f"{layout.founded} cannot be written: {error.strerror}"
+        raise HouseUnusable(message, hint="free some space, or make it writable") from error
+
+
+def _to_read(layout: Layout, setup: Setup) -> Opened:
+    if not layout.database.exists():
+        message = f"there is no house in {layout.folder}"
+        raise HouseUnusable(message, hint="tildawn init")
+    open_to_read(layout.database, setup.projections)
+    blobs = Blobs(layout.blobs, setup.clock)
+    return Opened(layout=layout, key=read_key(layout.key), blobs=blobs)
+
+
+def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
+    _refuse_lost(layout)
+    # A crash between the key and the first fact leaves a key without a ledger; it is used then.
+    if not layout.database.exists():
+        make_key(layout.key, setup.ids)
+    key = read_key(layout.key)
+    blobs = Blobs(layout.blobs, setup.clock)
+    door = open_to_write(layout.database, setup.projections, setup.registry, vfs=setup.vfs)
+    try:
+        return _checked(Opened(layout=layout, key=key, blobs=blobs, pen=pen), setup, door)
+    except BaseException:
+        door.close()
+        raise
+
+
+def _checked(opened: Opened, setup: Setup, door: Door) -> Opened:
+    opened.checked_from, opened.first, opened.last = door.checked_from, door.first, door.last
+    if not opened.last and opened.layout.founded.exists():
+        raise _lost(opened.layout)
+    if door.unknown:
+        # Other versions' facts stay chained and readable, but nothing can be built on them.
+        door.close()
+        assert opened.pen is not None
+        opened.pen.lay()
+        opened.pen = None
+        message = f"the house holds facts this Tildawn does not know: {', '.join(door.unknown)}"
+        opened.refusal = HouseTooNew(message, hint="pip install --upgrade tildawn")
+        return opened
+    opened.store = Store(door.database, setup.projections, blobs=opened.blobs)
+    return opened
+
+
+def _refuse_lost(layout: Layout) -> None:
+    database = layout.database
+    if layout.founded.exists() and (not database.exists() or database.stat().st_size == 0):
+        # Without its log an empty file is a lost ledger; with one SQLite recovers it.
+        log = database.with_name(f"{database.name}-wal")
+        if not database.exists() or not log.exists() or log.stat().st_size == 0:
+            raise _lost(layout)
+
+
+def _lost(layout: Layout) -> LedgerBroken:
+    message = f"{layout.database} is empty, but this house had a ledger"
+    return LedgerBroken(message, hint="restore the newest snapshot; nothing was changed")

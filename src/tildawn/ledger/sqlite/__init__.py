@@ -1,0 +1,1 @@
+"""The one store there is: SQLite, through apsw, and nobody else speaks SQL."""

@@ -1,0 +1,414 @@
+"""One transaction for facts, payloads, hashes and projections: decide first, then write.
+
+What it is not: a thread or a queue; `tildawn.ledger.writer` has those.
+
+Nothing is written while a batch is judged: expectations and folds run over rows in memory, so
+a refused append leaves no trace.  Only when a table's own constraint objects is the batch
+rolled back and done again append by append under savepoints, so that one bad caller cannot
+fail its neighbours.
+"""
+
+import errno
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+import apsw
+import msgspec
+
+from tildawn.errors import (
+    Busy,
+    CommitInDoubt,
+    FoldFailed,
+    InvariantViolated,
+    StaleWriter,
+    StoreFull,
+    TildawnError,
+)
+from tildawn.facts.fact import Payload
+from tildawn.ledger.blobs import Blobs
+from tildawn.ledger.chain import Frontier
+from tildawn.ledger.entry import Committed, Outcome, Unmet
+from tildawn.ledger.fold import Projection
+from tildawn.ledger.request import Request
+from tildawn.ledger.sqlite.projector import Conflict, Projector
+from tildawn.units import Epoch, Seq
+
+
+MARK_EVERY = 1_024
+"""Facts between two marks. Source: the granularity in which a break is to be located."""
+
+SLOTS = 8
+"""Payloads a fact may have; part of the format."""
+
+TEXT_BYTES_MAX = 65_536
+"""Longest payload in a row; longer ones are blobs. Source: DESIGN, ledger."""
+
+_FACT = "INSERT INTO fact VALUES (?, ?, ?)"
+_RUN = "INSERT INTO run_fact VALUES (?, ?)"
+_PAYLOAD = "INSERT INTO payload VALUES (?, ?, ?, ?, NULL)"
+_USE = "INSERT OR IGNORE INTO blob_use VALUES (?, ?)"
+_KIND = "INSERT OR IGNORE INTO kind VALUES (?, ?, ?)"
+_MARK = "INSERT INTO mark VALUES (?, ?, ?)"
+_HEAD = "UPDATE head SET size = ?, chain = ?, frontier = ?, epoch = ? WHERE one = 1 AND epoch = ?"
+_VERIFIED = "UPDATE verified SET size = ?, chain = ?, frontier = ? WHERE one = 1"
+
+#: What a table or a value can object to; any other error of SQLite is one of the disk.
+_REFUSALS = (
+    apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError, apsw.SQLError,
+    apsw.BindingsError,
+)  # fmt: skip
+#: What may go away by itself, where nothing is lost by waiting.
+_LATER = (apsw.BusyError, apsw.LockedError, apsw.FullError)
+
+
+class Tip(msgspec.Struct, frozen=True):
+    """The hashes after some number of facts."""
+
+    size: Seq
+    chain: bytes
+    frontier: bytes
+
+
+class Store:
+    """The one writing connection of a house and the state of its head in memory."""
+
+    def __init__(
+        self, database: apsw.Connection, projections: Iterable[Projection], *, blobs: Blobs
+    ) -> None:
+        """Take a migrated database whose tail was verified.
+
+        Raises:
+            BadValue: the projections do not fit together.
+        """
+        self.database = database
+        self.projector = Projector(database, projections)
+        self.wal_pages = 0
+        self._broken = False
+        self._blobs = blobs
+        [(size, chain, packed, epoch)] = database.execute(
+            "SELECT size, chain, frontier, epoch FROM head"
+        ).fetchall()
+        self._size, self._chain = int(size), bytes(chain)
+        self._frontier = Frontier.load(self._size, bytes(packed))
+        self.epoch = Epoch(int(epoch))
+        self._kinds = {(str(n), int(v)) for n, v in database.execute("SELECT name, v FROM kind")}
+        self._saved = (self._size, self._chain, self._frontier.copy())
+        self._fresh_kinds: set[tuple[str, int]] = set()
+        self._relaxed = False
+        database.set_wal_hook(self._count_pages)
+
+    def tip(self) -> Tip:
+        """The hashes after the last commit."""
+        return Tip(Seq(self._size), self._chain, self._frontier.dump())
+
+    def commit(self, requests: Sequence[Request], *, epoch: Epoch | None = None) -> None:
+        """Decide and record in one transaction; each request has its outcome afterwards.
+
+        Args:
+            requests: in the order in which they are judged.
+            epoch: raise the epoch to this; by whoever has just taken the pen.
+
+        Raises:
+            CommitInDoubt: the disk failed; nobody may write any more in this process.
+            StaleWriter: somebody else took the pen; likewise.
+        """
+        try:
+            try:
+                self._together(requests, epoch)
+            except Conflict:
+                self._rollback()
+                self._apart(requests, epoch)
+        except (CommitInDoubt, StaleWriter) as error:
+            self._broken = isinstance(error, CommitInDoubt)
+            self._give_up(requests, error)
+            raise
+        except (Busy, StoreFull) as error:
+            self._give_up(requests, error)
+
+    def settle(self, tip: Tip) -> None:
+        """Note that the ledger up to ``tip`` is on the disk as it was hashed.
+
+        Raises:
+            CommitInDoubt: the disk failed.
+        """
+        try:
+            with self.database:
+                self.database.execute(_VERIFIED, (tip.size, tip.chain, tip.frontier))
+        except _LATER:
+            return  # an older point costs the next opening some time, no more
+        except apsw.Error as error:
+            raise _doubt(error) from error
+
+    def checkpoint(self, *, truncate: bool = False) -> bool:
+        """Move the write-ahead log into the database.
+
+        A crash in between leaves both as they were, or the log to be applied again.
+
+        Returns:
+            Whether all of it was moved; a reader can hold some back.
+
+        Raises:
+            CommitInDoubt: the disk failed.
+        """
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
+        try:
+            log, moved = self.database.wal_checkpoint(mode=mode)
+        except _LATER:
+            return False
+        except apsw.Error as error:
+            raise _doubt(error) from error
+        done = moved >= log
+        if done:
+            self.wal_pages = 0
+        return done
+
+    def close(self) -> None:
+        """Move the log and close the connection; a second time does nothing.
+
+        Raises:
+            Nothing.
+        """
+        if self._broken:
+            return  # after a failed sync even a checkpoint could make a doubtful batch certain
+        try:
+            self.checkpoint(truncate=True)
+            self.database.close()
+        except (CommitInDoubt, apsw.Error):
+            return  # the log stays and is applied at the next opening
+
+    def _together(self, requests: Sequence[Request], epoch: Epoch | None) -> None:
+        self.projector.careful = False
+        taken: list[tuple[Seq, Request]] = []
+        size = self._size
+        try:
+            for request in requests:
+                outcome = request.outcome = self._judge(request, Seq(size))
+                if isinstance(outcome, Committed):
+                    taken.append((Seq(size), request))
+                    size += outcome.count
+            if not taken:
+                self.projector.keep()
+                return
+            self._begin(taken)
+            self._record(taken)
+            self.projector.flush()
+            self._finish(epoch)
+        except Conflict:
+            raise
+        except (apsw.Error, TypeError, ValueError, OverflowError) as error:
+            raise self._translated(error) from error
+
+    def _apart(self, requests: Sequence[Request], epoch: Epoch | None) -> None:
+        self.projector.careful = True
+        try:
+            self._begin([(Seq(self._size), request) for request in requests])
+            for request in requests:
+                request.outcome = self._alone(request)
+            self._finish(epoch)
+        except apsw.Error as error:
+            found = self._translated(error)
+            if isinstance(found, Conflict):
+                message = f"SQLite refused a whole batch: {error}"
+                raise CommitInDoubt(message) from error
+            raise found from error
+
+    def _alone(self, request: Request) -> Outcome:
+        """Judge and write one append under a savepoint."""
+        database, projector = self.database, self.projector
+        size, chain, frontier = self._size, self._chain, self._frontier.copy()
+        mark = projector.mark()
+        outcome = self._judge(request, Seq(size))
+        if not isinstance(outcome, Committed):
+            return outcome
+        database.execute("SAVEPOINT one")
+        try:
+            self._record([(Seq(size), request)])
+            projector.flush(mark)
+        except (apsw.Error, TypeError, ValueError, OverflowError) as error:
+            if not isinstance(self._translated(error), Conflict):
+                raise
+            database.execute("ROLLBACK TO one")
+            database.execute("RELEASE one")
+            projector.undo(mark)
+            self._size, self._chain, self._frontier = size, chain, frontier
+            return InvariantViolated(f"a table refuses these facts: {error}")
+        database.execute("RELEASE one")
+        return outcome
+
+    def _judge(self, request: Request, first: Seq) -> Outcome:
+        """Expectations, folds and long payloads of one append; nothing is written to tables."""
+        projector = self.projector
+        mark = projector.mark()
+        try:
+            outcome = self._decide(request, first)
+        except (apsw.Error, Conflict):
+            raise
+        except TildawnError as error:
+            outcome = error
+        except OSError as error:
+            outcome = _blob_refused(error)
+        except Exception as error:  # noqa: BLE001 - folds and tests are other people's code, and this is its outermost frame
+            outcome = FoldFailed(f"judging an append raised {type(error).__name__}: {error}")
+            outcome.__cause__ = error
+        if not isinstance(outcome, Committed):
+            projector.undo(mark)
+        return outcome
+
+    def _decide(self, request: Request, first: Seq) -> Outcome:
+        projector = self.projector
+        for expect in request.expect:
+            row = projector.get(expect.row, *expect.key)
+            if not expect.test(row):
+                return Unmet(expect.why, row)
+        seq = first
+        for at, entry in enumerate(request.entries):
+            refusal = projector.fold(seq, entry.fact)
+            if refusal is not None:
+                return refusal
+            for slot, payload in enumerate(entry.payloads):
+                if payload is not None and len(payload.text) > TEXT_BYTES_MAX:
+                    self._put_blob(request, (at, slot), payload)
+            seq = Seq(seq + 1)
+        return Committed(first, seq - first)
+
+    def _put_blob(self, request: Request, where: tuple[int, int], payload: Payload) -> None:
+        # A crash from here to the commit leaves a blob nobody names; it is swept after a day.
+        if where not in request.blobs:
+            request.blobs[where] = self._blobs.put(payload.text)
+
+    def _begin(self, taken: Sequence[tuple[Seq, Request]]) -> None:
+        relaxed = all(request.relaxed for _, request in taken)
+        if relaxed != self._relaxed:
+            # NORMAL leaves out the sync of this commit; the next FULL one covers it.
+            level = 1 if relaxed else 2
+            self.database.execute(f"PRAGMA synchronous={level}")
+            self._relaxed = relaxed
+        self._saved = (self._size, self._chain, self._frontier.copy())
+        self.database.execute("BEGIN IMMEDIATE")
+
+    def _record(self, taken: Sequence[tuple[Seq, Request]]) -> None:
+        """Write facts, payloads and hashes; head and projections follow."""
+        facts: list[tuple[int, bytes, bytes]] = []
+        runs: list[tuple[bytes, int]] = []
+        payloads: list[tuple[int, bytes, bytes | None, str | None]] = []
+        uses: list[tuple[str, int]] = []
+        chain, frontier = self._chain, self._frontier
+        for seq, request in taken:
+            for at, entry in enumerate(request.entries):
+                body, fact = entry.body, entry.fact
+                leaf = sha256(b"\x00" + body).digest()
+                chain = sha256(b"\x02" + chain + leaf).digest()
+                frontier.add(leaf)
+                facts.append((seq + at, leaf, body))
+                if fact.run:
+                    runs.append((run_key(fact.run), seq + at))
+                if entry.payloads or entry.blobs:
+                    _collect(request, (seq, at), payloads, uses)
+                if (fact.kind, fact.v) not in self._kinds:
+                    self.database.execute(_KIND, (fact.kind, fact.v, seq + at))
+                    self._fresh_kinds.add((fact.kind, fact.v))
+                if frontier.size % MARK_EVERY == 0:
+                    self.database.execute(_MARK, (frontier.size, chain, frontier.dump()))
+        many = self.database.executemany
+        many(_FACT, facts)
+        if runs:
+            many(_RUN, runs)
+        if payloads:
+            many(_PAYLOAD, payloads)
+        if uses:
+            many(_USE, uses)
+        self._size, self._chain = self._size + len(facts), chain
+
+    def _finish(self, epoch: Epoch | None) -> None:
+        """Move the head, check the fence, commit."""
+        database, mine = self.database, self.epoch
+        now = mine if epoch is None else epoch
+        head = (self._size, self._chain, self._frontier.dump(), now, mine)
+        database.execute(_HEAD, head)
+        if database.changes() != 1:
+            message = f"the pen was taken by another process; this one held epoch {mine}"
+            raise StaleWriter(message, hint="end this process; the other one carries on")
+        # A crash before this leaves nothing of the batch, a crash after it leaves all of it.
+        # A sync that fails here leaves the outcome unknown: the batch may be back after a restart.
+        database.execute("COMMIT")
+        self.epoch = now
+        self._kinds |= self._fresh_kinds
+        self._fresh_kinds.clear()
+        self.projector.keep()
+
+    def _give_up(self, requests: Sequence[Request], error: TildawnError) -> None:
+        self._rollback()
+        for request in requests:
+            request.outcome = error
+
+    def _rollback(self) -> None:
+        if self.database.in_transaction:
+            try:
+                self.database.execute("ROLLBACK")
+            except apsw.Error as error:
+                # SQLite has rolled back by itself, or the disk is gone; both end in the same state.
+                if self.database.in_transaction:
+                    message = f"a batch could not be rolled back: {error}"
+                    raise CommitInDoubt(message) from error
+        self._size, self._chain, self._frontier = self._saved
+        self._frontier = self._frontier.copy()
+        self._fresh_kinds.clear()
+        self.projector.forget()
+
+    def _translated(self, error: Exception) -> TildawnError | Conflict:
+        """What an error inside the transaction means."""
+        if isinstance(error, apsw.FullError):
+            return StoreFull(hint="free some space; work resumes by itself")
+        if isinstance(error, apsw.BusyError | apsw.LockedError):
+            message = "another program is writing to the database of the house"
+            return Busy(message, hint="end the program that has the file open")
+        if isinstance(error, apsw.Error) and not isinstance(error, _REFUSALS):
+            return _doubt(error)
+        return Conflict(str(error))
+
+    def _count_pages(self, database: apsw.Connection, name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+
+def _doubt(error: Exception) -> CommitInDoubt:
+    message = f"the disk failed while committing: {error}"
+    return CommitInDoubt(message, hint="start again; the tail of the ledger is checked then")
+
+
+def run_key(run: str) -> bytes:
+    """The bytes under which a run is indexed: 16 for a `RunId`.
+
+    Raises:
+        Nothing.
+    """
+    try:
+        return bytes.fromhex(run)
+    except ValueError:
+        return run.encode()
+
+
+def _collect(
+    request: Request,
+    where: tuple[int, int],
+    payloads: list[tuple[int, bytes, bytes | None, str | None]],
+    uses: list[tuple[str, int]],
+) -> None:
+    """The rows for the payloads and blobs of one fact, ``where`` being its first seq and place."""
+    first, at = where
+    entry, seq = request.entries[at], first + at
+    for slot, payload in enumerate(entry.payloads):
+        if payload is None:
+            continue
+        blob = request.blobs.get((at, slot))
+        text = payload.text if blob is None else None
+        payloads.append((seq * SLOTS + slot, payload.salt, text, blob))
+        if blob is not None:
+            uses.append((blob, seq))
+    uses.extend((blob, seq) for blob in entry.blobs)
+
+
+def _blob_refused(error: OSError) -> TildawnError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StoreFull(hint="free some space; work resumes by itself")
+    return InvariantViolated(f"a long payload could not be kept: {error}")

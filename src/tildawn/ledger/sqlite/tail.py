@@ -1,0 +1,71 @@
+"""Checks the end of the ledger when a house is opened: what came after the last settled point.
+
+What it is not: the proof; `tildawn.ledger.verify` checks everything and trusts nothing here.
+"""
+
+from hashlib import sha256
+
+import apsw
+
+from tildawn.errors import LedgerBroken
+from tildawn.ledger.chain import Frontier
+from tildawn.ledger.sqlite.store import Tip
+from tildawn.units import Seq
+
+
+def check_tail(database: apsw.Connection) -> Seq:
+    """Hash again what follows the settled point, and compare with the head.
+
+    Args:
+        database: a migrated house.
+
+    Returns:
+        Where the check began; the head's size means that there was nothing to check.
+
+    Raises:
+        LedgerBroken: a fact, a hash or the head is not what it was; says where.
+    """
+    start, head = _tip(database, "verified"), _tip(database, "head")
+    chain, frontier = start.chain, Frontier.load(start.size, start.frontier)
+    sql = "SELECT seq, leaf, body FROM fact WHERE seq >= ? ORDER BY seq"
+    for seq, leaf, body in database.execute(sql, (start.size,)):
+        if seq != frontier.size:
+            raise _broken(frontier.size, "is missing")
+        if sha256(b"\x00" + body).digest() != leaf:
+            raise _broken(seq, "does not hash to its leaf")
+        chain = sha256(b"\x02" + chain + leaf).digest()
+        frontier.add(leaf)
+    if Tip(Seq(frontier.size), chain, frontier.dump()) != head:
+        raise _broken(frontier.size, "is where the facts end, but the head says otherwise")
+    return start.size
+
+
+def ends(database: apsw.Connection) -> tuple[bytes, bytes]:
+    """The bodies of the first and the last fact, both empty for an empty ledger.
+
+    Raises:
+        apsw.Error: the disk refuses.
+    """
+    sql = "SELECT body FROM fact WHERE seq IN (0, (SELECT max(seq) FROM fact)) ORDER BY seq"
+    bodies = [body for (body,) in database.execute(sql)]
+    return (bodies[0], bodies[-1]) if bodies else (b"", b"")
+
+
+def _tip(database: apsw.Connection, table: str) -> Tip:
+    sql = f"SELECT size, chain, frontier FROM {table}"  # noqa: S608 - one of two names above
+    rows = database.execute(sql).fetchall()
+    if len(rows) != 1:
+        message = f"the ledger has no {table}"
+        raise LedgerBroken(message, hint="restore the newest snapshot")
+    size, chain, packed = rows[0]
+    try:
+        Frontier.load(size, packed)
+    except ValueError as error:
+        message = f"the {table} of the ledger is damaged: {error}"
+        raise LedgerBroken(message, hint="restore the newest snapshot") from error
+    return Tip(Seq(size), bytes(chain), bytes(packed))
+
+
+def _broken(seq: int, what: str) -> LedgerBroken:
+    message = f"fact {seq} {what}"
+    return LedgerBroken(message, hint="tildawn verify shows more; restore a snapshot", seq=seq)
