@@ -3,9 +3,14 @@
 What it is not: a test of prose.  Sphinx checks its own cross-references in `make docs`.
 """
 
+import importlib
+import importlib.util
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,6 +91,52 @@ def test_files_named_in_prose_exist(page: Path) -> None:
     assert not gone
 
 
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands_named_in_prose_exist(page: Path) -> None:
+    """A reader types what the page says, options too."""
+    missing = [line for line in commands(page, "tildawn") if not is_command(line)]
+
+    assert not missing
+
+
+def test_commands_named_in_the_sources_exist() -> None:
+    """The hint of an error is what a sleepy person types next."""
+    named = {
+        (hit[1], path.relative_to(ROOT).as_posix())
+        for path in sorted((ROOT / "src").rglob("*"))
+        if path.suffix in {".py", ".html", ".md", ".jinja", ".j2"}
+        for hit in re.finditer(r"[`\"'>]tildawn ([a-z][a-z-]+)", path.read_text(encoding="utf-8"))
+    }
+    missing = [f"{path}: tildawn {word}" for word, path in named if not is_command(f"t {word}")]
+
+    assert not missing, "\n" + "\n".join(sorted(missing))
+
+
+def test_a_command_that_does_not_exist_is_noticed() -> None:
+    """A check that cannot fail proves nothing."""
+    assert not is_command("tildawn dance")
+    assert not is_command("tildawn verify --with-a-smile")
+
+
+@pytest.mark.parametrize(
+    ("module", "names", "page"),
+    [
+        ("tildawn.faces.catalog", "OPERATIONS", "docs/reference/operations.md"),
+        ("tildawn.runtime.config", "SETTINGS", "docs/reference/settings.md"),
+    ],
+)
+def test_every_entry_of_a_table_is_documented(module: str, names: str, page: str) -> None:
+    """What is declared once as data is described once in prose: '### `name`'."""
+    needs(module)
+    declared = {entry.name for entry in getattr(importlib.import_module(module), names)}
+    described = set(
+        re.findall(r"^### `([\w.-]+)`$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    )
+
+    assert [] == sorted(declared - described), f"{page} needs a section '### `name`' for these"
+    assert [] == sorted(described - declared), f"{page} describes what is gone"
+
+
 def test_decisions_are_numbered_without_gaps_and_complete() -> None:
     """A decision without its price is an advertisement."""
     pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
@@ -104,6 +155,46 @@ def test_decisions_are_numbered_without_gaps_and_complete() -> None:
 def test_the_changelog_keeps_a_place_for_what_is_coming() -> None:
     """Whoever changes behaviour needs to know where to say so."""
     assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+# --- asking the program ---------------------------------------------------------------------
+
+
+def needs(module: str) -> None:
+    """Skip, by name, while a part of the tree is not built yet."""
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        pytest.skip(f"{module} is not built yet")
+
+
+def is_command(line: str) -> bool:
+    """Whether the program knows the words and options of a command line."""
+    needs("tildawn.faces.cli.main")
+    words = line.split()[1:]
+    verbs: list[str] = []
+    for word in words:
+        if not re.fullmatch(r"[a-z][a-z-]*", word):
+            break
+        verbs.append(word)
+    options = {word.split("=")[0] for word in words if word.startswith("--")} - {"--help"}
+    said = help_of(tuple(verbs))
+    return said is not None and all(option in said for option in options)
+
+
+@cache
+def help_of(verbs: tuple[str, ...]) -> str | None:
+    """What `--help` says of a command, or None when there is no such command."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from tildawn.faces.cli.main import main; main()", *verbs, "--help"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    return done.stdout if done.returncode == 0 else None
 
 
 # --- reading pages ------------------------------------------------------------------------
