@@ -4,6 +4,7 @@ What it is not: code.  `openai_compatible` reads a row and behaves; a new host i
 """
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -25,7 +26,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One row: how a host wants to be spoken to.
 
     ``key_needed`` is false where a missing key is normal.  ``size`` tells whether image requests
-    may name a size, ``b64`` whether they may ask for bytes in place of an address.
+    may name a size, ``image_format`` what they ask for, None where asking is refused.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     ask_cost: bool = False
     images_path: str = "/images/generations"
     size: bool = True
-    b64: bool = True
+    image_format: Literal["b64_json", "url"] | None = "b64_json"
     seed_in_images: bool = False
 
 
@@ -73,7 +74,7 @@ _ROWS = (
         base_url="https://api.openai.com/v1",
         can=_can(images=True),
         max_tokens="max_completion_tokens",
-        b64=False,
+        image_format=None,
     ),
     # Source: openrouter.ai/docs, "Generate an image" and "Usage accounting".
     Dialect(
@@ -83,7 +84,7 @@ _ROWS = (
         cost=CostField.DOLLARS,
         ask_cost=True,
         images_path="/images",
-        b64=False,
+        image_format=None,
     ),
     # Source: docs.x.ai/developers/cost-tracking.
     Dialect(

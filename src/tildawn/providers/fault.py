@@ -160,7 +160,9 @@ def redact(text: str, *secrets: str) -> str:
     """
     for secret in secrets:
         if secret:
+            # Libraries quote values in their messages, so the escaped form counts too.
             text = text.replace(secret, "[secret]")
+            text = text.replace(secret.encode("unicode_escape").decode(), "[secret]")
     return _KEY_SHAPE.sub("[secret]", text)
 
 

@@ -251,8 +251,8 @@ class OpenAiCompatible:
         body: reply.Body = {"model": request.model, "prompt": request.prompt, "n": 1}
         if self._dialect.size:
             body["size"] = request.size
-        if self._dialect.b64:
-            body["response_format"] = "b64_json"
+        if self._dialect.image_format is not None:
+            body["response_format"] = self._dialect.image_format
         if request.quality is not None:
             body["quality"] = request.quality
         if request.seed is not None and self._dialect.seed_in_images:

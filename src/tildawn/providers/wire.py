@@ -266,6 +266,7 @@ _NEVER_SENT = (
     httpx2.ConnectTimeout,
     httpx2.PoolTimeout,
     httpx2.ProxyError,
+    httpx2.LocalProtocolError,  # bodies are bytes, so only a head can be illegal
     httpx2.UnsupportedProtocol,
     httpx2.InvalidURL,
 )
