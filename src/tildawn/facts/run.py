@@ -81,6 +81,8 @@ class RunHeld(FactData, frozen=True):
     detail: str = ""
     choices: tuple[str, ...] = ()
     call_path: str = ""
+    #: Where a retry or a fork would go on; see `RunRetried`.
+    void: int = -1
 
     PAYLOADS = ("detail",)
 
@@ -93,6 +95,8 @@ class RunAnswered(FactData, frozen=True):
     then: str = "queued"
     #: As in `RunRetried`.
     void: int = -1
+    #: The history begins anew, under a new generation.
+    anew: bool = False
 
 
 class RunDone(FactData, frozen=True):
@@ -108,6 +112,8 @@ class RunFailed(FactData, frozen=True):
 
     error: str
     kind: str = "error"
+    #: Where the owner's retry would go on; see `RunRetried`.
+    void: int = -1
 
     PAYLOADS = ("error",)
 

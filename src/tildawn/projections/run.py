@@ -76,8 +76,10 @@ class RunRow(Row, frozen=True, kw_only=True):
     generation: int
     #: The history of the current generation begins after this position.
     since: int
-    key: str | None
-    group: str
+    #: Records from here on may be recorded anew (a retry or a fork), -1 where none may.
+    void: int
+    #: Keyed digest of what runs with it must run one at a time, or empty.
+    exclusive: str
     parent: str
     parent_path: str
     night: str
@@ -103,6 +105,16 @@ class RunRow(Row, frozen=True, kw_only=True):
     state_at: int
 
 
+class RunKeyRow(Row, frozen=True, kw_only=True):
+    """Which run was accepted under a key; a second one with it is refused with this row."""
+
+    key: str
+    run: str
+
+
+KEYS = Table(name="run_key", row=RunKeyRow, key=("key",))
+
+
 def _moves_sql() -> str:
     pairs = ",".join(f"('{was}','{becomes}')" for was, becomes in sorted(MOVES))
     return f"INSERT OR IGNORE INTO run_move(was, becomes) VALUES {pairs}"
@@ -120,7 +132,6 @@ RUNS = Table(
         " WHEN OLD.state <> NEW.state AND NOT EXISTS"
         " (SELECT 1 FROM run_move WHERE was = OLD.state AND becomes = NEW.state)"
         " BEGIN SELECT RAISE(ABORT, 'a run may not move that way'); END",
-        "CREATE UNIQUE INDEX {table}_key ON {table}(key) WHERE key IS NOT NULL",
         # What may start, in the order in which it starts.
         "CREATE INDEX {table}_queued ON {table}(queue, priority DESC, accepted)"
         " WHERE state = 'queued'",
@@ -136,6 +147,8 @@ RUNS = Table(
 
 def _accept(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunAccepted", fact.data)
+    if said.key:
+        yield Add(RunKeyRow(key=said.key, run=fact.run))
     yield Add(
         RunRow(
             run=fact.run,
@@ -152,8 +165,8 @@ def _accept(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
             cancel_asked=0,
             generation=0,
             since=seq,
-            key=said.key or None,
-            group=said.group,
+            void=-1,
+            exclusive=said.group,
             parent=said.parent,
             parent_path=said.parent_path,
             night=said.night,
@@ -221,7 +234,7 @@ def _retry(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunRetried", fact.data)
     return _change(
         seq, fact, get, state="scheduled", due=said.due, failures=said.failures, parked=0,
-        why="retry",
+        why="retry", void=said.void,
     )
 
 
@@ -234,11 +247,18 @@ def _hold(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 
 def _answer(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is None:
+        return
     said = cast("RunAnswered", fact.data)
-    ended = fact.at if said.then in ENDED else 0
-    return _change(
-        seq, fact, get, state=said.then, why=said.choice if said.then in ENDED else "",
-        choices="", call_path="", due=0, failures=0, deaths=0, sole_deaths=0, ended_at=ended,
+    ended = said.then in ENDED
+    yield Put(
+        msgspec.structs.replace(
+            row, state=said.then, why=said.choice if ended else "", choices="", call_path="",
+            due=0, failures=0, deaths=0, sole_deaths=0, ended_at=fact.at if ended else 0,
+            generation=row.generation + int(said.anew), since=seq if said.anew else row.since,
+            void=-1 if said.anew else said.void, state_at=seq,
+        )
     )
 
 
@@ -273,7 +293,7 @@ def _repeat(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunRepeated", fact.data)
     return _change(
         seq, fact, get, state="queued", generation=said.generation, since=seq, args_at=seq,
-        failures=0,
+        failures=0, void=-1,
     )
 
 
@@ -300,7 +320,7 @@ def _wake(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 RUN = Projection(
     name="run",
     version=1,
-    tables=(RUNS,),
+    tables=(RUNS, KEYS),
     folds={
         RunAccepted: _accept,
         RunStarted: _start,

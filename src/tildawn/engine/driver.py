@@ -1,0 +1,372 @@
+"""One run, driven: its loop, its history, and the things it asked for and waits for.
+
+What it is not: doing them.  A command's ``start`` does that, and only when every record of
+the history has been delivered; what comes back arrives here as a record, in ledger order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from tildawn.engine.history import History, Record, args_of
+from tildawn.engine.loop import RunLoop
+from tildawn.engine.outcome import Told, error_of, value_of
+from tildawn.engine.port import Activation
+from tildawn.engine.scope import SCOPE, Scope
+from tildawn.errors import BadValue, ReplayMismatch, TildawnError
+from tildawn.facts.run import RunCancelAsked
+from tildawn.facts.step import ChangeMarked, EventReceived, TimerFired
+
+
+EVICTION_HANDLES_MAX = 10_000
+"""Most callbacks that an evicted run may spend on its ``finally`` blocks."""
+
+
+class Evicted(asyncio.CancelledError):
+    """The run leaves memory; it will be replayed."""
+
+
+class Command:
+    """Something that a branch asked for and that has no answer yet."""
+
+    __slots__ = ("decode", "due", "future", "handle", "kind", "live", "name", "path", "scope",
+                 "start", "stop")
+
+    def __init__(
+        self, path: str, kind: str, scope: Scope, *, name: str = "", due: int = 0,
+        decode: Callable[[bytes], Any] | None = None,
+        start: "Callable[[Command], None] | None" = None,
+    ) -> None:
+        """Describe it; ``due`` is when a timer or a postponed call goes on (µs), 0 for never."""
+        self.path = path
+        self.kind = kind
+        self.scope = scope
+        self.name = name
+        self.due = due
+        self.decode = decode
+        self.start = start
+        self.stop: Callable[[], None] | None = None
+        self.future: asyncio.Future[Any] | None = None
+        self.handle: asyncio.TimerHandle | None = None
+        self.live = False
+
+
+WAITING = frozenset({"timer", "event", "child", "later"})
+"""Kinds of commands that need nothing of this process but patience."""
+
+
+class Surroundings(Protocol):
+    """What a driver needs of the engine."""
+
+    def ended(self, driver: "Driver") -> None:
+        """The main branch ended, or the replay disagreed (``driver.mismatch``)."""
+        ...
+
+    def idle(self, driver: "Driver") -> None:
+        """Every branch waits."""
+        ...
+
+    def start_timer(self, driver: "Driver", command: Command) -> None:
+        """Deliver a `TimerFired` when the command is due."""
+        ...
+
+
+class Driver:
+    """Drives one attempt of one run."""
+
+    def __init__(
+        self, run: str, history: History, *, attempt: int, generation: int,
+        surroundings: Surroundings, activation: Activation,
+    ) -> None:
+        """Make a driver; nothing runs before `begin`."""
+        self.run = run
+        self.attempt = attempt
+        self.history = history
+        self.generation = generation
+        self.root = Scope(f"g{generation}" if generation else "", history.started_at)
+        self.loop = RunLoop(self, self.root)
+        self.open: dict[str, Command] = {}
+        self.dropped: set[str] = set()
+        self.mismatch: ReplayMismatch | None = None
+        self.mismatch_seq = -1
+        self.main: asyncio.Task[Any] | None = None
+        self.arrivals = 0
+        self.cancel_seen = False
+        self.evicting = False
+        self._around = surroundings
+        self._activation = activation
+        self._events: dict[str, deque[Record]] = {}
+        self._listeners: dict[str, deque[Command]] = {}
+        self._timers: dict[asyncio.TimerHandle, Command] = {}
+        self._backlog: deque[Record] = deque()
+        self._over = False
+
+    # -- the life of a driver ------------------------------------------------------------
+
+    def begin(self, main: Coroutine[Any, Any, Any]) -> None:
+        """Start the main branch and replay what is on record."""
+        self.main = self.loop.create_main(main)
+        self._pump()
+        self._absorb()
+
+    def arrive(self, record: Record) -> None:
+        """Take a record that was just committed; called in ledger order."""
+        self.arrivals += 1
+        if self.main is None:
+            self._backlog.append(record)
+        elif not self._over:
+            self._tell_live(record)
+
+    def _absorb(self) -> None:
+        while self._backlog and not self._over:
+            record = self._backlog.popleft()
+            if record.seq > self.history.last_seq:
+                self._tell_live(record)
+
+    def _tell_live(self, record: Record) -> None:
+        if self._tell(record):
+            self._pump()
+
+    def leave(self) -> None:
+        """Leave memory: cancel every branch on its own loop; what they ask for is ignored."""
+        self._over = True
+        self.evicting = True
+        for command in list(self.open.values()):
+            if command.stop is not None:
+                command.stop()
+        for branch in list(self.loop.tasks):
+            branch.cancel()
+        try:
+            with self._activation():
+                self.loop.drain(EVICTION_HANDLES_MAX)
+        except TildawnError:
+            pass  # A branch that swallows its eviction is left behind; its fence is gone.
+        self.loop.close()
+        self.open.clear()
+
+    # -- one activation ------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        while True:
+            with self._activation():
+                self.loop.drain()
+            if self._finished():
+                return
+            record = self._next_on_record()
+            if self._finished():
+                return
+            if record is None:
+                break
+            self._tell(record)
+        self._go_live()
+
+    def _finished(self) -> bool:
+        main = cast("asyncio.Task[Any]", self.main)
+        if self.mismatch is None and main.done():
+            self._check_rest()
+        if self.mismatch is None and not main.done():
+            return False
+        if not self._over:
+            self._over = True
+            self._around.ended(self)
+        return True
+
+    def _check_rest(self) -> None:
+        """The task ended; records for places that it never asked for mean other code."""
+        while (record := self.history.peek()) is not None:
+            path = record.path
+            if path and path not in self.open and path not in self.dropped and not _inbox(record):
+                self._disagree(f"the record goes on with {_say(record)}, the code has ended", record)
+                return
+            self.history.take_binding()
+
+    def _next_on_record(self) -> Record | None:
+        while True:
+            loose = self.history.take_loose(self.open.__contains__)
+            if loose is not None:
+                return loose
+            record = self.history.peek()
+            if record is None:
+                return None
+            if _inbox(record) or record.path in self.open:
+                return self.history.take_binding()
+            if record.path not in self.dropped:
+                asked = ", ".join(sorted(self.open)) or "nothing"
+                self._disagree(f"the record goes on with {_say(record)}, the code asks for {asked}",
+                               record)
+                return None
+            self.history.take_binding()
+
+    def _go_live(self) -> None:
+        lost = [path for path in self.history.dispatched
+                if path not in self.open and path not in self.dropped]
+        if lost:
+            self._disagree(f"{lost[0]} was sent and has no answer, the code does not ask for it")
+            self._finished()
+            return
+        self.history.dispatched.clear()
+        for command in list(self.open.values()):
+            if not command.live:
+                command.live = True
+                if command.start is not None:
+                    command.start(command)
+        if all(command.kind in WAITING for command in self.open.values()):
+            self._around.idle(self)
+
+    def _disagree(self, difference: str, record: Record | None = None) -> None:
+        if self.mismatch is None:
+            self.mismatch_seq = record.seq if record is not None else -1
+            message = f"the code differs from the recorded run: {difference}"
+            self.mismatch = ReplayMismatch(
+                message, hint="tildawn answer RUN fork | restart | abandon"
+            )
+
+    # -- telling -------------------------------------------------------------------------
+
+    def _tell(self, record: Record) -> bool:
+        """Give a record to whoever asked; False when nobody is waiting for it any more."""
+        data = record.fact.data
+        if isinstance(data, RunCancelAsked):
+            self.cancel_seen = True
+            cast("asyncio.Task[Any]", self.main).cancel()
+            return True
+        if isinstance(data, EventReceived):
+            return self._tell_event(data.name, record)
+        command = self.open.pop(record.path, None)
+        if command is None:
+            return False
+        self.dropped.add(record.path)
+        command.scope.now = max(command.scope.now, record.fact.at)
+        if isinstance(data, TimerFired):
+            if command.handle is not None:
+                self._timers.pop(command.handle, None)
+                self.loop.fire(command.handle)
+            return True
+        self._resolve(command, record)
+        return True
+
+    def _tell_event(self, name: str, record: Record) -> bool:
+        listeners = self._listeners.get(name)
+        while listeners:
+            command = listeners.popleft()
+            if self.open.pop(command.path, None) is not None:
+                command.scope.now = max(command.scope.now, record.fact.at)
+                self._resolve(command, record)
+                return True
+        self._events.setdefault(name, deque()).append(record)
+        return False
+
+    def _resolve(self, command: Command, record: Record) -> None:
+        future = cast("asyncio.Future[Any]", command.future)
+        if future.done():
+            return
+        told = Told(record=record, name=command.name, decode=command.decode)
+        error = error_of(told)
+        if error is None:
+            try:
+                future.set_result(value_of(told))
+                return
+            except BadValue as bad:
+                error = bad
+        future.set_exception(error)
+
+    # -- asking (called by task code, on the run's loop) ---------------------------------
+
+    def scope(self) -> Scope:
+        """The branch that is asking."""
+        return SCOPE.get(self.root)
+
+    def ask(
+        self, command: Command, *, digest: str | None = None,
+    ) -> "asyncio.Future[Any]":
+        """Ask for something.
+
+        Args:
+            command: what, and how to start it when nothing is on record.
+            digest: of its arguments; a recorded answer to other arguments does not count.
+
+        Returns:
+            A future of the run's loop.
+
+        Raises:
+            Evicted: the run is leaving memory.
+            BadValue: this place was asked for already (two things with one key).
+        """
+        if self.evicting:
+            raise Evicted
+        path = command.path
+        if path in self.open or path in self.dropped:
+            message = f"{command.name} was asked for twice under one key"
+            raise BadValue(message, hint="give each its own key=")
+        future = self.loop.create_future()
+        command.future = future
+        record = self.history.known(path)
+        if record is not None and digest is not None and args_of(record) != digest:
+            if not self.history.forget(path):
+                self._disagree(f"{path} was asked with other arguments then", record)
+                return future
+        self.open[path] = command
+        future.add_done_callback(lambda done: self._given_up(command, done))
+        return future
+
+    def _given_up(self, command: Command, future: "asyncio.Future[Any]") -> None:
+        if future.cancelled() and self.open.pop(command.path, None) is not None:
+            self.dropped.add(command.path)
+            if command.live and command.stop is not None:
+                command.stop()
+
+    def listen(self, name: str) -> "asyncio.Future[Any]":
+        """Ask for the next event of that name; one that came before counts."""
+        scope = self.scope()
+        waiting = self._events.get(name)
+        if waiting:
+            record = waiting.popleft()
+            scope.now = max(scope.now, record.fact.at)
+            future = self.loop.create_future()
+            future.set_result(msgspec.json.decode(record.text or b"null"))
+            return future
+        command = Command(scope.next(f"event.{name}"), "event", scope, name=name)
+        future = self.ask(command)
+        self._listeners.setdefault(name, deque()).append(command)
+        return future
+
+    def mark(self, change: str, command: Command) -> "Awaitable[int]":
+        """Ask which side of a change this run is on; 0 where it went by before the change."""
+        if self.history.known(command.path) is None and self.history.replaying:
+            future = self.loop.create_future()
+            future.set_result(0)
+            return future
+        return self.ask(command)
+
+    # -- durable timers of the run's loop ------------------------------------------------
+
+    def set_timer(self, due: int, handle: asyncio.TimerHandle) -> None:
+        """Make a timer durable: it fires when a `TimerFired` for its place is delivered."""
+        if self.evicting:
+            return
+        scope = self.scope()
+        command = Command(scope.next("timer"), "timer", scope, due=due)
+        command.handle = handle
+        command.start = lambda asked: self._around.start_timer(self, asked)
+        self.open[command.path] = command
+        self._timers[handle] = command
+
+    def clear_timer(self, handle: asyncio.TimerHandle) -> None:
+        """Forget a timer."""
+        command = self._timers.pop(handle, None)
+        if command is not None and self.open.pop(command.path, None) is not None:
+            self.dropped.add(command.path)
+            if command.live and command.stop is not None:
+                command.stop()
+
+
+def _inbox(record: Record) -> bool:
+    return isinstance(record.fact.data, EventReceived | RunCancelAsked)
+
+
+def _say(record: Record) -> str:
+    what = "version marker" if isinstance(record.fact.data, ChangeMarked) else record.fact.kind
+    return f"{record.path} ({what}, entry {record.seq})"

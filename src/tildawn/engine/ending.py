@@ -1,0 +1,138 @@
+"""How an attempt ends: which fact follows from what the task did.
+
+What it is not: appending.  Pure but for the salts of payloads.
+"""
+
+import asyncio
+import traceback
+from typing import Any, cast
+
+import msgspec
+
+from tildawn.engine.asking import Repeat
+from tildawn.engine.driver import Driver
+from tildawn.engine.outcome import error_text, origin, retryable
+from tildawn.engine.port import Hold
+from tildawn.engine.task import TaskDef
+from tildawn.errors import BadValue, TildawnError
+from tildawn.facts.fact import FactData, Payload
+from tildawn.facts.run import RunCancelled, RunDone, RunFailed, RunHeld, RunRepeated, RunRetried
+from tildawn.facts.step import ChildEnded
+from tildawn.ledger.entry import Entry
+from tildawn.ledger.ledger import Ledger
+from tildawn.projections.run import RunRow
+from tildawn.units import Micros
+
+
+FAILED_CHOICES = ("retry", "cancel", "fail")
+MISMATCH_CHOICES = ("fork", "restart", "abandon")
+QUARANTINE_CHOICES = ("retry", "cancel")
+UNKNOWN_CHOICES = ("retry", "cancel")
+ERASED_CHOICES = ("cancel", "fail")
+PAUSED_CHOICES = ("resume", "cancel")
+
+
+class Endings:
+    """Makes the facts that end an attempt."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Take the ledger that drafts facts."""
+        self._ledger = ledger
+
+    def of(self, driver: Driver, row: RunRow, task: TaskDef[..., Any], now: Micros) -> list[Entry]:
+        """What follows from the end of the main branch or from a replay that disagreed."""
+        if driver.mismatch is not None:
+            return self.held(row, "replay-mismatch", str(driver.mismatch), MISMATCH_CHOICES,
+                             void=driver.mismatch_seq)
+        main = cast("asyncio.Task[Any]", driver.main)
+        if main.cancelled():
+            error: BaseException | None = asyncio.CancelledError()
+        else:
+            error = main.exception()
+        if error is None:
+            try:
+                return self._done(row, task.result.encode(main.result()))
+            except BadValue as bad:
+                error = bad
+        if isinstance(error, Repeat):
+            try:
+                return self._repeated(row, task.arguments.encode(error.args_again,
+                                                                 error.kwargs_again))
+            except BadValue as bad:
+                error = bad
+        if isinstance(error, asyncio.CancelledError) and driver.cancel_seen:
+            return self.cancelled(row)
+        return self.failed(row, task, error, now)
+
+    def _done(self, row: RunRow, text: bytes) -> list[Entry]:
+        out = self._ledger.payload(text)
+        return self._entries(row, RunDone(out=out.digest), (out,), "done", text)
+
+    def _repeated(self, row: RunRow, text: bytes) -> list[Entry]:
+        args = self._ledger.payload(text)
+        data = RunRepeated(args=args.digest, generation=row.generation + 1)
+        return [self._ledger.draft(data, run=row.run, payloads=(args,))]
+
+    def failed(
+        self, row: RunRow, task: TaskDef[..., Any], error: BaseException, now: Micros
+    ) -> list[Entry]:
+        """What follows from an error: another attempt, a question to the owner, or the end."""
+        text = error_text(error, traceback="".join(traceback.format_exception(error)))
+        payload = self._ledger.payload(text)
+        void = origin(error)
+        if not retryable(error):
+            kind = error.code if isinstance(error, TildawnError) else "error"
+            if fault := getattr(error, "fields", {}).get("kind"):
+                kind = str(fault)
+            data = RunFailed(error=payload.digest, kind=kind, void=void)
+            return self._entries(row, data, (payload,), "failed", text)
+        failures = row.failures + 1
+        if failures >= task.retry.attempts:
+            why = f"failed-{failures}-times"
+            return self.held(row, why, text.decode(), FAILED_CHOICES, void=void)
+        due = Micros(now + task.retry.wait(failures))
+        data = RunRetried(due=due, failures=failures, error=payload.digest, void=void)
+        return [self._ledger.draft(data, run=row.run, payloads=(payload,))]
+
+    def held(
+        self, row: RunRow, why: str, detail: str, choices: tuple[str, ...], *,
+        void: int = -1, call_path: str = "",
+    ) -> list[Entry]:
+        """The run waits for its owner."""
+        text = self._ledger.payload(_json_text(detail))
+        data = RunHeld(why=why, detail=text.digest, choices=choices, void=void,
+                       call_path=call_path)
+        return [self._ledger.draft(data, run=row.run, payloads=(text,))]
+
+    def cancelled(self, row: RunRow) -> list[Entry]:
+        """The run ends because it was asked to."""
+        return self._entries(row, RunCancelled(), (), "cancelled")
+
+    def told_parent(self, row: RunRow, state: str) -> list[Entry]:
+        """What the parent of a run hears when the owner ends the run."""
+        if not row.parent:
+            return []
+        ended = ChildEnded(child=row.run, state=state)
+        return [self._ledger.draft(ended, run=row.parent, path=row.parent_path)]
+
+    def hold(self, row: RunRow, hold: Hold, path: str) -> list[Entry]:
+        """A call of the run waits for its owner."""
+        return self.held(row, hold.why, hold.detail, hold.choices, call_path=path)
+
+    def _entries(
+        self, row: RunRow, data: FactData, payloads: tuple[Payload, ...], state: str,
+        text: bytes | None = None,
+    ) -> list[Entry]:
+        entries = [self._ledger.draft(data, run=row.run, payloads=payloads)]
+        if row.parent:
+            # One append: a crash cannot leave a child that ended and a parent that never hears.
+            told = self._ledger.payload(text) if text is not None else None
+            ended = ChildEnded(child=row.run, state=state, out=told.digest if told else "")
+            entries.append(self._ledger.draft(
+                ended, run=row.parent, path=row.parent_path, payloads=(told,)
+            ))
+        return entries
+
+
+def _json_text(text: str) -> bytes:
+    return text.encode() if text.startswith("{") else msgspec.json.encode(text)

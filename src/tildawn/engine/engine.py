@@ -1,0 +1,428 @@
+"""The engine: starts runs, drives them, parks them, ends them.
+
+What it is not: a store.  Every state it acts on is a projection; what it holds in memory can
+be thrown away at any moment.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any, cast
+
+from tildawn.clock import Clock
+from tildawn.engine.asking import Asking
+from tildawn.engine.driver import WAITING, Command, Driver
+from tildawn.engine.ending import ERASED_CHOICES, UNKNOWN_CHOICES, Endings
+from tildawn.engine.history import History, Record
+from tildawn.engine.port import Activation, Hold
+from tildawn.engine.queue import Limits, Occupied, backlog, claimable, next_due, queues
+from tildawn.engine.recover import Suspects, recover
+from tildawn.engine.task import TaskDef, Tasks
+from tildawn.engine.timer import Timers
+from tildawn.engine.work import Work, record_from
+from tildawn.errors import BadValue, PayloadErased
+from tildawn.facts.run import RunInterrupted, RunStarted, RunWaited
+from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
+from tildawn.ledger.fold import Expect, Row
+from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.reader import Reader
+from tildawn.projections.run import RunRow
+from tildawn.units import SECOND, Micros, Seq
+
+
+SHOW_WAIT_AFTER = SECOND
+"""A resident run that waits longer than this is shown as waiting."""
+
+MakeContext = Callable[[Asking], object]
+"""Makes the context that a task's function gets."""
+
+
+class Resident:
+    """A run in memory."""
+
+    __slots__ = ("driver", "parking", "row", "since", "task", "waiting_until", "work")
+
+    def __init__(self, row: RunRow, task: TaskDef[..., Any], work: Work, driver: Driver) -> None:
+        """Join the parts of one attempt."""
+        self.row = row
+        self.task = task
+        self.work = work
+        self.driver = driver
+        self.parking = -1
+        self.waiting_until: Micros | None = None
+        self.since = 0
+
+
+class Engine:
+    """Runs what is accepted; one engine a house, in the process that holds its pen."""
+
+    def __init__(
+        self, ledger: Ledger, *, tasks: Tasks, clock: Clock, context: MakeContext,
+        limits: Limits | None = None, activation: Activation | None = None,
+        pool: Executor | None = None,
+    ) -> None:
+        """Make an engine that does nothing before `start`.
+
+        Args:
+            ledger: open for writing.
+            tasks: what can run; may grow while running.
+            clock: wall time for due times.
+            context: makes the context of a task.
+            limits: how much to do at once.
+            activation: entered around every stretch of task code.
+            pool: threads for steps that are plain functions; 8 when absent.
+        """
+        self.ledger = ledger
+        self.tasks = tasks
+        self.limits = limits or Limits()
+        self.clock = clock
+        self.endings = Endings(ledger)
+        self.residents: dict[str, Resident] = {}
+        self.queue_names: set[str] = set()
+        #: Called with (run, state, position) whenever a run comes to rest: ended, held, retried.
+        self.on_rest: list[Callable[[str, str, Seq], None]] = []
+        #: Called at every look at the clock.
+        self.on_tick: list[Callable[[], None]] = []
+        self._context = context
+        self._activation: Activation = activation or nullcontext
+        self._pool = pool or ThreadPoolExecutor(8, thread_name_prefix="tildawn-step")
+        self._occupied = Occupied(self.limits)
+        self._starting: dict[str, RunRow] = {}
+        self._starts: dict[str, list[Record]] = {}
+        self._suspects = Suspects()
+        self._timers = Timers(clock, self._ticked)
+        self._host: asyncio.AbstractEventLoop = cast("asyncio.AbstractEventLoop", None)
+        self._loops: list[asyncio.Task[None]] = []
+        self._dispatching = False
+        self._wakeup: Callable[[], None] | None = None
+        self._stopping = False
+        self._waiting = 0
+        self.paused = False
+
+    # -- life ----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Recover what the last holder left, then begin to work.
+
+        Raises:
+            StaleWriter: another process took the pen.
+        """
+        self._host = asyncio.get_running_loop()
+        with self.ledger.read() as reader:
+            self.queue_names = queues(reader) | {"default"}
+        self._suspects = await recover(self.ledger, self.endings)
+        with self.ledger.read() as reader:
+            self.queue_names |= queues(reader)
+        self._loops = [self._host.create_task(self._timers.serve())]
+        self.wake()
+
+    async def stop(self) -> None:
+        """Leave in order: every resident run goes back to the queue, nothing is lost."""
+        self._stopping = True
+        for loop in self._loops:
+            loop.cancel()
+        for resident in list(self.residents.values()):
+            resident.driver.leave()
+            resident.work.stop()
+        rows = [resident.row for resident in self.residents.values()] + list(self._starting.values())
+        self.residents.clear()
+        for row in rows:
+            fence = _going(row.run)
+            await self.ledger.append(
+                [self.ledger.draft(RunInterrupted(), run=row.run)], expect=[fence]
+            )
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if isinstance(self._pool, ThreadPoolExecutor):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # -- dispatching ---------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Look for runs that may start, soon."""
+        if not self._dispatching and not self._stopping and self._host is not None:
+            self._dispatching = True
+            self._host.call_soon(self._dispatch)
+
+    def _ticked(self) -> None:
+        for tick in self.on_tick:
+            tick()
+
+    def _dispatch(self) -> None:
+        self._dispatching = False
+        if self._stopping or self.paused:
+            return
+        free = self.limits.resident - len(self.residents) - len(self._starting)
+        with self.ledger.read() as reader:
+            if free <= 0:
+                self._make_room(reader)
+                return
+            rows = claimable(
+                reader, names=self.queue_names, now=self.clock.wall(), occupied=self._occupied,
+                limit=free,
+            )
+            due = next_due(reader)
+            self._waiting = backlog(reader, at_most=self.limits.backlog)
+        for row in rows:
+            self._claim(row)
+        self._wake_at(due)
+
+    def _wake_at(self, due: Micros | None) -> None:
+        if self._wakeup is not None:
+            self._wakeup()
+            self._wakeup = None
+        if due is not None:
+            self._wakeup = self._timers.add(due, self.wake)
+
+    def _make_room(self, reader: Reader) -> None:
+        """More wants to run than fits: the longest waiting runs leave memory."""
+        if not any(self._occupied.room(name) for name in queues(reader)):
+            return
+        waiting = [one for one in self.residents.values() if one.waiting_until is not None]
+        waiting.sort(key=lambda one: cast("int", one.waiting_until), reverse=True)
+        for resident in waiting[:64]:
+            self._park(resident, cast("Micros", resident.waiting_until))
+
+    def _claim(self, row: RunRow) -> None:
+        if row.run in self.residents or row.run in self._starting:
+            self._occupied.free(row)
+            return
+        if not self._suspects.may_start(row.run):
+            self._occupied.free(row)
+            return
+        task = self.tasks.get(row.task)
+        if task is None:
+            self._occupied.free(row)
+            detail = f"no task is called {row.task}"
+            self._append_rest(row, self.endings.held(row, "unknown-task", detail, UNKNOWN_CHOICES))
+            return
+        self._starting[row.run] = row
+        self._starts[row.run] = []
+        fact = RunStarted(attempt=row.attempt + 1, fingerprint=task.fingerprint)
+        expect = Expect(row=RunRow, key=(row.run,), test=_unchanged(row), why="moved")
+        entry = self.ledger.draft(fact, run=row.run)
+        self.ledger.submit([entry], expect=[expect],
+                           done=lambda outcome: self._started(row, task, entry, outcome))
+
+    def _started(self, row: RunRow, task: TaskDef[..., Any], entry: Entry,
+                 outcome: Outcome) -> None:
+        self._starting.pop(row.run, None)
+        early = self._starts.pop(row.run, [])
+        if not isinstance(outcome, Committed) or self._stopping:
+            self._occupied.free(row)
+            self.wake()
+            return
+        with self.ledger.read() as reader:
+            fresh = cast("RunRow", reader.get(RunRow, row.run))
+            facts = [one for one in reader.history(row.run) if one[0] >= fresh.since]
+            try:
+                history = History(facts, reader.payload)
+                text = reader.payload(Seq(fresh.args_at), 0)
+            except PayloadErased as error:
+                self._occupied.free(row)
+                self._append_rest(row, self.endings.held(fresh, "payload-erased", str(error),
+                                                         ERASED_CHOICES))
+                return
+        self._begin(fresh, task, history, text, early)
+
+    def _begin(self, row: RunRow, task: TaskDef[..., Any], history: History, text: bytes,
+               early: list[Record]) -> None:
+        work = Work(row, ledger=self.ledger, clock=self.clock, timers=self._timers,
+                    host=self._host, pool=self._pool, events=self)
+        driver = Driver(
+            row.run, history, attempt=row.attempt, generation=row.generation, surroundings=self,
+            activation=self._activation,
+        )
+        work.driver = driver
+        resident = Resident(row, task, work, driver)
+        self.residents[row.run] = resident
+        for record in early:
+            driver.arrive(record)
+        context = self._context(Asking(driver, work))
+        try:
+            arguments = task.arguments.decode(text)
+        except BadValue as error:
+            self._leave(resident)
+            self._append_rest(row, self.endings.failed(row, task, error, self.clock.wall()))
+            return
+        driver.begin(_main(task, context, arguments))
+
+    # -- surroundings of a driver --------------------------------------------------------
+
+    def start_timer(self, driver: Driver, command: Command) -> None:
+        """See `tildawn.engine.driver.Surroundings`."""
+        resident = self.residents.get(driver.run)
+        if resident is not None and resident.driver is driver:
+            resident.work.start_timer(command)
+
+    def ended(self, driver: Driver) -> None:
+        """See `tildawn.engine.driver.Surroundings`."""
+        resident = self.residents.get(driver.run)
+        if resident is None or resident.driver is not driver:
+            return
+        entries = self.endings.of(driver, resident.row, resident.task, self.clock.wall())
+        # What ran on beside the main branch ends with it; leaving waits for the end of this
+        # activation because it drains the loop.
+        self._host.call_soon(self._finish, resident, entries)
+
+    def _finish(self, resident: Resident, entries: list[Entry]) -> None:
+        self._leave(resident)
+        self._append_rest(resident.row, entries, (resident.work.fence,))
+
+    def _leave(self, resident: Resident) -> None:
+        resident.driver.leave()
+        resident.work.stop()
+        if self.residents.get(resident.row.run) is resident:
+            del self.residents[resident.row.run]
+            self._occupied.free(resident.row)
+
+    def _append_rest(
+        self, row: RunRow, entries: list[Entry], expect: tuple[Expect, ...] = (),
+    ) -> None:
+        """Append what ends an attempt, then tell whoever listens."""
+
+        def done(outcome: Outcome) -> None:
+            self._suspects.rested(row.run)
+            if isinstance(outcome, Committed):
+                self._hear(outcome.first, entries)
+            self.wake()
+
+        self.ledger.submit(entries, expect=expect, done=done)
+
+    def _hear(self, first: Seq, entries: list[Entry]) -> None:
+        for offset, entry in enumerate(entries):
+            self.heard(Seq(first + offset), entry)
+
+    def heard(self, seq: Seq, entry: Entry) -> None:
+        """A fact about a run was committed: tell the run and whoever listens."""
+        self.told(seq, entry)
+        for listener in self.on_rest:
+            listener(entry.fact.run, entry.fact.kind, seq)
+
+    def evict(self, run: str) -> None:
+        """Take a run out of memory; its state is on record."""
+        resident = self.residents.get(run)
+        if resident is not None:
+            self._leave(resident)
+
+    def backlog(self) -> int:
+        """How many runs wait to start, as of the last look."""
+        return self._waiting
+
+    def told(self, seq: Seq, entry: Entry) -> None:
+        """A fact for a run was appended by somebody else: tell the run if it is in memory."""
+        record = record_from(seq, entry)
+        if record is None:
+            return
+        run = entry.fact.run
+        if run in self._starts:
+            self._starts[run].append(record)
+        elif run in self.residents:
+            self.residents[run].waiting_until = None
+            self.residents[run].driver.arrive(record)
+        else:
+            self.wake()
+
+    # -- waiting and parking -------------------------------------------------------------
+
+    def idle(self, driver: Driver) -> None:
+        """See `tildawn.engine.driver.Surroundings`."""
+        resident = self.residents.get(driver.run)
+        if resident is not None and resident.driver is driver:
+            self._consider(resident)
+
+    def waiting(self, work: Work) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        resident = self.residents.get(work.row.run)
+        if resident is not None and resident.work is work and all(
+            command.kind in WAITING for command in work.driver.open.values()
+        ):
+            self._consider(resident)
+
+    def _consider(self, resident: Resident) -> None:
+        self._suspects.rested(resident.row.run)
+        commands = list(resident.driver.open.values())
+        if not commands:
+            return
+        dues = [Micros(command.due) for command in commands if command.due]
+        until = min(dues, default=Micros(0))
+        wait = until - self.clock.wall() if until else self.limits.park_after + 1
+        on = ", ".join(sorted({f"{command.kind} {command.name}".strip() for command in commands}))
+        resident.waiting_until = until
+        if wait > self.limits.park_after:
+            self._park(resident, until, on)
+        elif wait > SHOW_WAIT_AFTER and not any(one.kind == "later" for one in commands):
+            entry = self.ledger.draft(
+                RunWaited(on=on[:200], until=until), run=resident.row.run
+            )
+            self.ledger.submit([entry], expect=[resident.work.fence], done=None)
+
+    def _park(self, resident: Resident, until: Micros, on: str = "room") -> None:
+        if resident.parking >= 0:
+            return
+        resident.parking = resident.driver.arrivals
+        fact = RunWaited(on=on[:200], until=until, parked=True)
+        entry = self.ledger.draft(fact, run=resident.row.run)
+        self.ledger.submit([entry], expect=[resident.work.fence],
+                           done=lambda outcome: self._parked(resident, outcome))
+
+    def _parked(self, resident: Resident, outcome: Outcome) -> None:
+        self._leave(resident)
+        if isinstance(outcome, Committed) and resident.driver.arrivals != resident.parking:
+            # Something came in while the run was leaving; it is on record, so start it again.
+            with self.ledger.read() as reader:
+                row = reader.get(RunRow, resident.row.run)
+            if row is not None and row.state == "waiting" and self._occupied.take(row):
+                self._claim(row)
+                return
+        self.wake()
+
+    # -- what the live side says ---------------------------------------------------------
+
+    def fenced_off(self, work: Work, unmet: Unmet | None) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        resident = self.residents.get(work.row.run)
+        if resident is not None and resident.work is work:
+            self._leave(resident)
+            self.wake()
+
+    def hold(self, work: Work, hold: Hold, path: str) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        resident = self.residents.get(work.row.run)
+        if resident is not None and resident.work is work:
+            entries = self.endings.hold(resident.row, hold, path)
+            self._finish(resident, entries)
+
+    def accepted(self, queue: str) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        self.queue_names.add(queue)
+        self.wake()
+
+    def cancel_asked(self, run: str, entry: Entry, outcome: Outcome) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        if isinstance(outcome, Committed):
+            self.told(outcome.first, entry)
+
+
+def _main(
+    task: TaskDef[..., Any], context: object, arguments: dict[str, Any]
+) -> Coroutine[Any, Any, Any]:
+    async def main() -> Any:
+        return await task.start(context, arguments)
+
+    return main()
+
+
+def _unchanged(row: RunRow) -> Callable[[Row | None], bool]:
+    def test(now: Row | None) -> bool:
+        return isinstance(now, RunRow) and now.state == row.state and now.attempt == row.attempt
+
+    return test
+
+
+def _going(run: str) -> Expect:
+    def test(row: Row | None) -> bool:
+        return isinstance(row, RunRow) and row.state in {"running", "waiting"} and not row.parked
+
+    return Expect(row=RunRow, key=(run,), test=test, why="not-going")
+

@@ -1,0 +1,181 @@
+"""What a record says to the task: a value, or an error of our own types.
+
+What it is not: the original exception.  A step's ``ValueError`` arrives as `StepFailed` with
+its type and message, on the first run as on every replay.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from tildawn.engine.history import Record
+from tildawn.errors import (
+    BudgetSpent,
+    CallFailed,
+    Effect,
+    NotPermitted,
+    Refused,
+    RunFailed,
+    StepFailed,
+    TildawnError,
+)
+from tildawn.facts.call import CallRefused, CallSettled
+from tildawn.facts.step import (
+    ArtifactKept,
+    ChangeMarked,
+    ChildEnded,
+    StepFailed as StepFailedFact,
+)
+
+
+class ErrorText(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error as it is recorded: type name, message, what to do, whether trying again helps."""
+
+    type: str
+    message: str
+    hint: str = ""
+    code: str = ""
+    effect: str = "none"
+    retryable: bool = True
+    traceback: str = ""
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A named result kept as a blob; pass it on instead of its bytes."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    media: str = ""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A record on its way to whoever asked."""
+
+    record: Record
+    name: str
+    decode: Callable[[bytes], Any] | None
+
+
+ORIGIN = "tildawn_origin"
+"""Attribute of a delivered error: the position of the record that told it."""
+
+
+def error_text(error: BaseException, *, traceback: str = "") -> bytes:
+    """An error as JSON.
+
+    Raises:
+        Nothing.
+    """
+    known = isinstance(error, TildawnError)
+    text = ErrorText(
+        type=str(error.fields.get("type") or type(error).__name__) if known
+        else type(error).__qualname__,
+        message=_cut(str(error)),
+        hint=(error.hint or "") if known else "",
+        code=error.code if known else "",
+        effect=str(error.effect) if known else "none",
+        retryable=retryable(error),
+        traceback=traceback[-8_000:],
+    )
+    return msgspec.json.encode(text)
+
+
+def _cut(text: str, limit: int = 4_000) -> str:
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return clean if len(clean) <= limit else clean[:limit] + "…"
+
+
+def retryable(error: BaseException) -> bool:
+    """Whether another attempt could end differently."""
+    if isinstance(error, TildawnError):
+        said = error.fields.get("retryable")
+        return said if isinstance(said, bool) else error.code not in _FINAL
+    return True
+
+
+# The same code with the same arguments meets these again.
+_FINAL = frozenset({"misused", "bad-value", "bad-task", "bad-plan", "bypassed", "budget-spent",
+                    "not-permitted", "secret-found", "unknown-name", "loop-blocked"})
+
+
+def parse_error(text: bytes | None) -> ErrorText:
+    """The recorded error, or a note that its text was erased."""
+    if text is None:
+        return ErrorText(type="Erased", message="the text of this error was erased")
+    return msgspec.json.decode(text, type=ErrorText, strict=False)
+
+
+def error_of(told: Told) -> TildawnError | None:
+    """The error that a record tells of, with its `ORIGIN`, or None."""
+    data = told.record.fact.data
+    error: TildawnError | None = None
+    if isinstance(data, StepFailedFact):
+        error = _rebuild(StepFailed, f"step {told.name}", told.record)
+    elif isinstance(data, CallRefused):
+        kinds: dict[str, type[Refused]] = {"budget-spent": BudgetSpent,
+                                           "not-permitted": NotPermitted}
+        error = _rebuild(kinds.get(data.why, Refused), f"call {data.name}", told.record)
+    elif isinstance(data, CallSettled) and data.fault:
+        error = _rebuild(CallFailed, f"call {told.name}", told.record, kind=data.fault)
+        error.effect = Effect(data.effect)  # pyright: ignore[reportAttributeAccessIssue]
+        error.fields["retryable"] = data.fault not in _HOPELESS
+    elif isinstance(data, ChildEnded) and data.state != "done":
+        error = _rebuild(RunFailed, f"child {told.name} ({data.state})", told.record)
+    if error is not None:
+        setattr(error, ORIGIN, told.record.seq)
+    return error
+
+
+_E = TypeVar("_E", bound=TildawnError)
+
+# Faults that asking again cannot mend before a person does something.
+_HOPELESS = frozenset({"auth", "quota", "bad_request", "refused_content", "unknown"})
+
+
+def _rebuild(kind: type[_E], what: str, record: Record, **fields: object) -> "_E":
+    said = parse_error(record.text)
+    return kind(
+        f"{what}: {said.type}: {said.message}", hint=said.hint or None,
+        type=said.type, path=record.path, retryable=said.retryable, **fields,
+    )
+
+
+def value_of(told: Told) -> Any:
+    """The value that a record tells.
+
+    Raises:
+        BadValue: it is not of the type that was declared.
+    """
+    data = told.record.fact.data
+    if isinstance(data, ChangeMarked):
+        return data.version
+    if isinstance(data, ArtifactKept):
+        return Artifact(told.name, data.blob, data.size_bytes, data.media)
+    text = told.record.text
+    if told.decode is not None and text is not None:
+        return told.decode(text)
+    return msgspec.json.decode(text) if text is not None else None
+
+
+def origin(error: BaseException) -> int:
+    """The lowest position among the records that led to an error, or -1.
+
+    Looks into exception groups, causes and contexts.
+    """
+    found: list[int] = []
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        one = queue.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        seq = getattr(one, ORIGIN, None)
+        if isinstance(seq, int):
+            found.append(seq)
+        queue += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            queue += one.exceptions
+    return min(found, default=-1)
