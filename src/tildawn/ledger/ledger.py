@@ -50,6 +50,8 @@ class Ledger:
     """The name of the house, given when it was founded."""
     epoch: Epoch
     """Which holder of the pen this is."""
+    unclean: bool = False
+    """Whether the last holder ended without laying the pen down."""
 
     def __init__(self, opened: Opened, setup: Setup) -> None:
         """Use `Ledger.open`."""
@@ -352,6 +354,7 @@ class Ledger:
         """Record that we hold the pen; a crash before this leaves the old epoch."""
         self.epoch = Epoch(store.epoch + 1)
         last = self._opened.last
+        self.unclean = bool(last) and not self._laid(last)
         entries: list[Entry] = []
         if not last:
             entries.append(self.draft(HouseFounded(name=self._setup.ids.new())))
@@ -360,7 +363,7 @@ class Ledger:
                 PenTaken(
                     epoch=self.epoch, pid=os.getpid(), build=self._setup.build, boot=boot_id(),
                     reason="takeover" if takeover else "open",
-                    unclean=bool(last) and not self._laid(last),
+                    unclean=self.unclean,
                 )
             )
         )  # fmt: skip
