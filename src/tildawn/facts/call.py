@@ -3,7 +3,29 @@
 What it is not: policy.  Each carries the ``run`` and the ``path`` of the call.
 """
 
+import msgspec
+
 from tildawn.facts.fact import FactData
+
+
+class CallError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the ``error`` of a call says, as JSON: for the task that asked and for the report.
+
+    ``code`` is an error code or a kind of fault, ``effect`` none, applied or unknown;
+    ``scope`` and the amounts, in millionths of a dollar, are those of a budget that said no.
+    """
+
+    type: str
+    message: str
+    hint: str = ""
+    code: str = ""
+    effect: str = "none"
+    retryable: bool = True
+    status: int = 0
+    scope: str = ""
+    limit_micro_usd: int = 0
+    spent_micro_usd: int = 0
+    reserved_micro_usd: int = 0
 
 
 class CallDispatched(FactData, frozen=True):
@@ -33,7 +55,8 @@ class CallDispatched(FactData, frozen=True):
 class CallSettled(FactData, frozen=True):
     """An attempt ended; ``final`` ones answer the run.
 
-    ``effect`` is none, applied or unknown; ``fault`` is empty for an answer.
+    ``effect`` is none, applied or unknown; ``fault`` is empty for an answer.  An ``abandoned``
+    attempt would not end when its time was over: it is still alive and its answer may come late.
     """
 
     attempt: int
@@ -49,6 +72,7 @@ class CallSettled(FactData, frozen=True):
     tokens_out: int = 0
     took_ms: int = 0
     retry_due: int = 0
+    abandoned: bool = False
 
     PAYLOADS = ("out", "error")
 
@@ -70,7 +94,7 @@ class CallDoubted(FactData, frozen=True):
 
 
 class CallResolved(FactData, frozen=True):
-    """The owner said what became of a call: applied or not-applied."""
+    """The owner said what became of a call: applied, not-applied, or give-up without knowing."""
 
     choice: str
     out: str = ""
@@ -84,6 +108,8 @@ class CallAnsweredLate(FactData, frozen=True):
     attempt: int
     out: str = ""
     spend_micro_usd: int = 0
+    #: reported, computed, or none when it said nothing about its price.
+    spend_source: str = "none"
 
     PAYLOADS = ("out",)
 
@@ -111,12 +137,20 @@ class BudgetSet(FactData, frozen=True):
 class ChildProcessStarted(FactData, frozen=True):
     """A child process of a call is alive; recovery proves it gone before a rerun."""
 
+    #: The leader of its own process group.
     pid: int
-    started: int
-    pgid: int = 0
+    #: Opaque text that no other process with that id shares.
+    started: str
+
+
+class ChildProcessGone(FactData, frozen=True):
+    """A child process that outlived its call or its parent was proven gone."""
+
+    pid: int
+    attempt: int
 
 
 KINDS: tuple[type[FactData], ...] = (
     CallDispatched, CallSettled, CallLookedUp, CallDoubted, CallResolved, CallAnsweredLate,
-    CallRefused, BudgetSet, ChildProcessStarted,
+    CallRefused, BudgetSet, ChildProcessStarted, ChildProcessGone,
 )

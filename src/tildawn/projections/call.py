@@ -1,0 +1,459 @@
+"""Calls as they are now: one row a call, and the money, routes and children that go with it.
+
+What it is not: the door.  Folds only say what a fact means; `tildawn.guard.call` decides.
+
+::
+
+    (none) ──> dispatched ──> settled            a final answer, fault or refusal
+                │   │  ^
+                │   │  └── ready                 failed for certain; may be sent again
+                │   └────> ready, unknown        an attempt failed
+                └────────> unknown               it may have happened: again, looked up, or held
+
+A settled call is begun anew only when its run went back to a place before it (`RunRow.void`).
+"""
+
+from collections.abc import Iterable
+from typing import cast
+
+import msgspec
+
+from tildawn.facts.call import (
+    BudgetSet,
+    CallAnsweredLate,
+    CallDispatched,
+    CallDoubted,
+    CallLookedUp,
+    CallRefused,
+    CallResolved,
+    CallSettled,
+    ChildProcessGone,
+    ChildProcessStarted,
+)
+from tildawn.facts.fact import Fact
+from tildawn.ledger.fold import Add, Change, Drop, Get, Projection, Put, Row, Table
+from tildawn.projections.budget import ASSUMED, BUDGETS, AssumedRow, Booking, book, limit
+from tildawn.projections.run import RunRow
+from tildawn.units import Seq
+
+
+MINUTE = 60_000_000
+"""Microseconds of one slot of a route's history."""
+
+SLOTS = 10
+"""Slots kept for each route: ten minutes, the window of the retry budget."""
+
+
+class CallRow(Row, frozen=True, kw_only=True):
+    """One call. Instants are microseconds since 1970; ``…_at`` fields named so say which.
+
+    ``dispatched``, ``settled``, ``doubted``, ``resolved_at``, ``late`` and ``state_at`` are
+    positions in the ledger, -1 where there is no such fact; amounts are millionths of a dollar.
+    """
+
+    run: str
+    path: str
+    name: str
+    route: str
+    state: str
+    repeat: str
+    #: Number of the last attempt, from 1, never used twice.
+    attempt: int
+    #: Attempts since the call, or the owner, began anew; the rules of retrying count these.
+    tries: int
+    #: Attempts that ended without an answer, for what healed itself.
+    failures: int
+    key: str
+    args: str
+    model: str
+    simulated: int
+    budgets: str
+    #: What the attempt under way has reserved.
+    reserve: int
+    #: Booked so far, all attempts; ``assumed`` is the part without a bill.
+    spend: int
+    assumed: int
+    #: What bills were above their reservations.
+    overrun: int
+    source: str
+    tokens_in: int
+    tokens_out: int
+    #: Empty for an answer; of the last attempt or refusal.
+    fault: str
+    effect: str
+    #: Answer of the last lookup: found, absent or unclear.
+    looked: str
+    #: What the owner said.
+    resolved: str
+    resolved_at: int
+    retry_due: int
+    #: The attempt of the run that dispatched last.
+    run_attempt: int
+    #: 1 while a child process of the last attempt is not known to be gone.
+    child: int
+    first_sent_at: int
+    sent_at: int
+    ended_at: int
+    #: Where the payload "what" is.
+    dispatched: int
+    settled: int
+    doubted: int
+    late: int
+    #: Position of the fact that gave the present state; appends about the call expect it.
+    state_at: int
+
+
+class RouteRow(Row, frozen=True, kw_only=True):
+    """One minute of a route: first attempts and retries; the ring holds ten of them."""
+
+    route: str
+    slot: int
+    #: Minutes since 1970.
+    minute: int
+    calls: int
+    retries: int
+
+
+class ChildRow(Row, frozen=True, kw_only=True):
+    """A child process that is not yet known to be gone."""
+
+    run: str
+    path: str
+    attempt: int
+    pid: int
+    started: str
+    seq: int
+
+
+CALLS = Table(
+    name="call",
+    row=CallRow,
+    key=("run", "path"),
+    sql=(
+        "CREATE INDEX {table}_open ON {table}(state) WHERE state IN ('dispatched', 'unknown')",
+        "CREATE INDEX {table}_late ON {table}(late) WHERE late >= 0",
+    ),
+)
+ROUTES = Table(name="route_minute", row=RouteRow, key=("route", "slot"))
+CHILDREN = Table(name="child", row=ChildRow, key=("run", "path", "attempt"))
+
+
+def may_begin_anew(row: CallRow, run: RunRow | None) -> bool:
+    """Whether a settled call may be made again: its run went back to a place before its end.
+
+    Raises:
+        Nothing.
+    """
+    return run is not None and 0 <= run.void <= row.state_at
+
+
+def _call(fact: Fact, get: Get) -> CallRow | None:
+    return get(CallRow, fact.run, fact.path)
+
+
+def _closed(row: CallRow, fact: Fact, get: Get) -> bool:
+    return row.state == "settled" and not may_begin_anew(row, get(RunRow, fact.run))
+
+
+# -- folds -------------------------------------------------------------------------------
+
+
+def _dispatch(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("CallDispatched", fact.data)
+    before = _call(fact, get)
+    row = _sent(seq, fact, before, get)
+    if before is None or before.state == "dispatched" or _closed(before, fact, get):
+        # Adding a row that is there refuses the append: no second attempt beside a live one,
+        # and none after the end.
+        yield Add(row)
+    else:
+        yield Put(row)
+    yield from book(seq, row.budgets, Booking(reserved=said.reserve_micro_usd), get)
+    yield _counted(said.route, fact.at // MINUTE, row.tries > 1, get)
+
+
+def _sent(seq: Seq, fact: Fact, before: CallRow | None, get: Get) -> CallRow:
+    said = cast("CallDispatched", fact.data)
+    run = get(RunRow, fact.run)
+    begun = before or _unsent(fact)
+    tries = 0 if begun.state == "settled" else begun.tries
+    return msgspec.structs.replace(
+        begun,
+        name=said.name,
+        route=said.route,
+        state="dispatched",
+        repeat=said.repeat,
+        attempt=said.attempt,
+        tries=tries + 1,
+        key=said.key,
+        args=said.args,
+        model=said.model,
+        simulated=int(said.simulated),
+        budgets="\n".join(said.budgets),
+        reserve=said.reserve_micro_usd,
+        fault="",
+        looked="",
+        resolved="",
+        resolved_at=-1,
+        retry_due=0,
+        run_attempt=run.attempt if run is not None else 0,
+        first_sent_at=begun.first_sent_at or fact.at,
+        sent_at=fact.at,
+        ended_at=0,
+        dispatched=seq,
+        settled=-1,
+        state_at=seq,
+    )
+
+
+def _unsent(fact: Fact) -> CallRow:
+    return CallRow(
+        run=fact.run, path=fact.path, name="", route="", state="ready", repeat="", attempt=0,
+        tries=0, failures=0, key="", args="", model="", simulated=0, budgets="", reserve=0,
+        spend=0, assumed=0, overrun=0, source="none", tokens_in=0, tokens_out=0, fault="",
+        effect="none", looked="", resolved="", resolved_at=-1, retry_due=0, run_attempt=0,
+        child=0, first_sent_at=0, sent_at=0, ended_at=0, dispatched=-1, settled=-1, doubted=-1,
+        late=-1, state_at=-1,
+    )  # fmt: skip
+
+
+def _counted(route: str, minute: int, again: bool, get: Get) -> Put:
+    slot = minute % SLOTS
+    row = get(RouteRow, route, slot)
+    if row is None or row.minute != minute:
+        row = RouteRow(route=route, slot=slot, minute=minute, calls=0, retries=0)
+    return Put(
+        msgspec.structs.replace(
+            row, calls=row.calls + int(not again), retries=row.retries + int(again)
+        )
+    )
+
+
+def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = _call(fact, get)
+    if row is None:
+        return
+    if _closed(row, fact, get):
+        yield Add(row)  # refuses the append: a call ends once
+        return
+    said = cast("CallSettled", fact.data)
+    row, changes = _billed(seq, row, said.attempt, said.spend_micro_usd, said.spend_source, get)
+    yield from changes
+    if row.child and not said.abandoned:
+        yield Drop(ChildRow, (row.run, row.path, said.attempt))
+    state = "settled" if said.final else "unknown" if said.effect == "unknown" else "ready"
+    # Being cancelled is nobody's failure: it uses up no try.
+    cancelled = said.fault == "cancelled"
+    yield Put(
+        msgspec.structs.replace(
+            row,
+            state=state,
+            tries=row.tries - 1 if cancelled else row.tries,
+            failures=row.failures + int(bool(said.fault) and not cancelled),
+            fault=said.fault,
+            effect=said.effect,
+            tokens_in=row.tokens_in + said.tokens_in,
+            tokens_out=row.tokens_out + said.tokens_out,
+            retry_due=said.retry_due,
+            child=row.child if said.abandoned else 0,
+            ended_at=fact.at,
+            settled=seq,
+            state_at=seq,
+        )
+    )
+
+
+def _billed(
+    seq: Seq, row: CallRow, attempt: int, spend: int, source: str, get: Get
+) -> tuple[CallRow, tuple[Change, ...]]:
+    """Book what an attempt cost: against its reservation, or against what was assumed."""
+    if row.state == "dispatched" and row.attempt == attempt:
+        return _released(seq, row, spend, source, get)
+    assumed = get(AssumedRow, row.run, row.path, attempt) if row.assumed else None
+    if assumed is None or source in {"none", "assumed"}:
+        return row, ()
+    # The bill of an attempt that was booked at its reservation has come after all.
+    over = max(spend - assumed.amount, 0)
+    booking = Booking(spent=spend - assumed.amount, assumed=-assumed.amount, overrun=over)
+    changed = msgspec.structs.replace(
+        row,
+        spend=row.spend + booking.spent,
+        assumed=row.assumed - assumed.amount,
+        overrun=row.overrun + over,
+        source=source,
+    )
+    gone = Drop(AssumedRow, (row.run, row.path, attempt))
+    return changed, (*book(seq, assumed.budgets, booking, get), gone)
+
+
+def _released(
+    seq: Seq, row: CallRow, spend: int, source: str, get: Get
+) -> tuple[CallRow, tuple[Change, ...]]:
+    guessed = spend if source == "assumed" else 0
+    over = max(spend - row.reserve, 0)
+    booking = Booking(reserved=-row.reserve, spent=spend, assumed=guessed, overrun=over)
+    changes = list(book(seq, row.budgets, booking, get))
+    if guessed:
+        changes.append(Put(_assumption(seq, row, guessed)))
+    changed = msgspec.structs.replace(
+        row,
+        reserve=0,
+        spend=row.spend + spend,
+        assumed=row.assumed + guessed,
+        overrun=row.overrun + over,
+        source=source,
+    )
+    return changed, tuple(changes)
+
+
+def _assumption(seq: Seq, row: CallRow, amount: int) -> AssumedRow:
+    return AssumedRow(
+        run=row.run,
+        path=row.path,
+        attempt=row.attempt,
+        amount=amount,
+        budgets=row.budgets,
+        seq=seq,
+    )
+
+
+def _doubt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = _call(fact, get)
+    said = cast("CallDoubted", fact.data)
+    if row is None or row.state != "dispatched" or row.attempt != said.attempt:
+        return
+    row, changes = _billed(seq, row, said.attempt, row.reserve, "assumed", get)
+    yield from changes
+    yield Put(
+        msgspec.structs.replace(
+            row,
+            state="unknown",
+            effect="unknown",
+            fault="lost",
+            failures=row.failures + 1,
+            ended_at=fact.at,
+            doubted=seq,
+            state_at=seq,
+        )
+    )
+
+
+def _look_up(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = _call(fact, get)
+    if row is None or row.state == "dispatched" or _closed(row, fact, get):
+        return
+    said = cast("CallLookedUp", fact.data)
+    absent = said.answer == "absent"
+    yield Put(
+        msgspec.structs.replace(
+            row,
+            looked=said.answer,
+            state="ready" if absent else row.state,
+            effect="none" if absent else row.effect,
+            tries=0 if row.state == "settled" else row.tries,
+            retry_due=0,
+            state_at=seq,
+        )
+    )
+
+
+def _resolve(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = _call(fact, get)
+    if row is None or row.state == "dispatched" or _closed(row, fact, get):
+        return
+    said = cast("CallResolved", fact.data)
+    again = said.choice == "not-applied"
+    yield Put(
+        msgspec.structs.replace(
+            row,
+            resolved=said.choice,
+            resolved_at=seq,
+            state="ready" if again else row.state,
+            effect="none" if again else row.effect,
+            tries=0 if again else row.tries,
+            retry_due=0,
+            state_at=seq,
+        )
+    )
+
+
+def _answer_late(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = _call(fact, get)
+    if row is None:
+        return
+    said = cast("CallAnsweredLate", fact.data)
+    under_way = row.state == "dispatched" and row.attempt == said.attempt
+    spend, source = said.spend_micro_usd, said.spend_source
+    if under_way and source == "none":
+        spend, source = row.reserve, "assumed"
+    row, changes = _billed(seq, row, said.attempt, spend, source, get)
+    yield from changes
+    if under_way:  # its run has a newer attempt, which asks again: nothing is settled
+        row = msgspec.structs.replace(
+            row, state="unknown", effect="unknown", ended_at=fact.at, state_at=seq
+        )
+    yield Put(msgspec.structs.replace(row, late=seq))
+
+
+def _refuse(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("CallRefused", fact.data)
+    before = _call(fact, get)
+    row = msgspec.structs.replace(
+        before or _unsent(fact),
+        name=said.name,
+        route=said.route,
+        args=said.args,
+        state="settled",
+        fault=said.why,
+        retry_due=0,
+        ended_at=fact.at,
+        settled=seq,
+        state_at=seq,
+    )
+    yield Add(row) if before is None or _closed(before, fact, get) else Put(row)
+
+
+def _start_child(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = _call(fact, get)
+    if row is None:
+        return
+    said = cast("ChildProcessStarted", fact.data)
+    yield Put(
+        ChildRow(
+            run=fact.run,
+            path=fact.path,
+            attempt=row.attempt,
+            pid=said.pid,
+            started=said.started,
+            seq=seq,
+        )
+    )
+    yield Put(msgspec.structs.replace(row, child=1))
+
+
+def _end_child(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("ChildProcessGone", fact.data)
+    yield Drop(ChildRow, (fact.run, fact.path, said.attempt))
+    row = _call(fact, get)
+    if row is not None and row.attempt == said.attempt:
+        yield Put(msgspec.structs.replace(row, child=0))
+
+
+CALL = Projection(
+    name="call",
+    version=1,
+    tables=(CALLS, ROUTES, CHILDREN, BUDGETS, ASSUMED),
+    folds={
+        CallDispatched: _dispatch,
+        CallSettled: _settle,
+        CallDoubted: _doubt,
+        CallLookedUp: _look_up,
+        CallResolved: _resolve,
+        CallAnsweredLate: _answer_late,
+        CallRefused: _refuse,
+        ChildProcessStarted: _start_child,
+        ChildProcessGone: _end_child,
+        BudgetSet: limit,
+    },
+)
+"""Calls and their money, in one projection: a booking needs the call's open reservation."""
