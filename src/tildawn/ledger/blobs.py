@@ -4,6 +4,7 @@ What it is not: a cache.  A blob that a fact names is kept; the others go after 
 """
 
 import os
+import re
 import threading
 from collections.abc import Container
 from hashlib import sha256
@@ -17,6 +18,8 @@ from tildawn.units import Micros
 
 GRACE = Micros(24 * 3_600 * 1_000_000)
 """How long a blob may wait for the fact that names it. Source: DESIGN, ledger."""
+
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
@@ -52,21 +55,13 @@ class Blobs:
         return name
 
     def get(self, name: str) -> bytes:
-        """The content of a blob.
+        """The content of a blob; see `read_blob`.
 
         Raises:
             UnknownName: there is no such blob.
             LedgerBroken: its content is not what its name says.
         """
-        try:
-            content = self.path(name).read_bytes()
-        except FileNotFoundError:
-            message = f"blob {name} is not there"
-            raise UnknownName(message) from None
-        if sha256(content).hexdigest() != name:
-            message = f"blob {name} does not hold what its name says"
-            raise LedgerBroken(message, hint="restore the file from a snapshot")
-        return content
+        return read_blob(self._folder, name)
 
     def path(self, name: str) -> Path:
         """Where the blob is or would be.
@@ -74,10 +69,7 @@ class Blobs:
         Raises:
             UnknownName: the name is not 64 lower-case hexadecimal digits.
         """
-        if len(name) != 64 or not set(name) <= set("0123456789abcdef"):  # noqa: PLR2004
-            message = f"{name!r} is not the name of a blob"
-            raise UnknownName(message)
-        return self._folder / name[:2] / name
+        return _path(self._folder, name)
 
     def sweep(self, used: Container[str]) -> tuple[int, int]:
         """Remove what no fact names once its day of grace is over.
@@ -108,3 +100,38 @@ class Blobs:
             return path.stat().st_size == size
         except FileNotFoundError:
             return False
+
+
+def read_blob(folder: Path, name: str) -> bytes:
+    """The content of a blob.
+
+    Args:
+        folder: all blobs of a house.
+        name: SHA-256 as 64 hexadecimal digits.
+
+    Returns:
+        What was put.
+
+    Raises:
+        UnknownName: there is no such blob.
+        LedgerBroken: its content is not what its name says, or cannot be read.
+    """
+    try:
+        content = _path(folder, name).read_bytes()
+    except FileNotFoundError:
+        message = f"blob {name} is not there"
+        raise UnknownName(message) from None
+    except OSError as error:
+        message = f"blob {name} cannot be read: {error.strerror}"
+        raise LedgerBroken(message, hint="restore the file from a snapshot") from error
+    if sha256(content).hexdigest() != name:
+        message = f"blob {name} does not hold what its name says"
+        raise LedgerBroken(message, hint="restore the file from a snapshot")
+    return content
+
+
+def _path(folder: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        message = f"{name!r} is not the name of a blob"
+        raise UnknownName(message)
+    return folder / name[:2] / name

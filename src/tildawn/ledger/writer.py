@@ -249,7 +249,7 @@ def _answer(requests: list[Request]) -> None:
         assert request.outcome is not None
         try:
             request.done(request.outcome)
-        except Exception:  # the outermost frame of a caller's own function
+        except Exception:  # noqa: BLE001 - the outermost frame of a caller's own function
             _log.exception("a callback of an append failed")
 
 

@@ -4,8 +4,9 @@ What it is not: what is stored; that is the schema's and the writer's business.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import apsw
 
@@ -20,6 +21,72 @@ BUSY_MS = 2_000
 
 Value = int | str | bytes | None | float
 """What a column of SQLite holds."""
+
+Columns = tuple[Any, ...]
+"""One row as SQLite gives it; whoever reads it knows the statement and so the types."""
+
+
+class Rows(Protocol):
+    """The rows of one statement; they are made while they are read."""
+
+    def __iter__(self) -> Iterator[Columns]:
+        """One row after the other."""
+        ...
+
+    def fetchall(self) -> list[Columns]:
+        """All of them, which also ends the statement."""
+        ...
+
+
+class Database(Protocol):
+    """What this package uses of an `apsw.Connection`; as a context manager, a transaction."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        ...
+
+    def __enter__(self) -> object:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool | None:
+        """Commit, or roll back after an error."""
+        ...
+
+    def execute(self, sql: str, params: Sequence[Value] = ..., /) -> Rows:
+        """Run one statement, lazily."""
+        ...
+
+    def executemany(self, sql: str, params: Iterable[Sequence[Value]], /) -> Rows:
+        """Run one statement once for each row of values."""
+        ...
+
+    def set_busy_timeout(self, wait_ms: int, /) -> None:
+        """How long to wait for a lock, in milliseconds."""
+        ...
+
+    def changes(self) -> int:
+        """How many rows the last statement changed."""
+        ...
+
+    def pragma(self, name: str, value: Any = ..., /) -> Any:
+        """Read or set one pragma."""
+        ...
+
+    def wal_checkpoint(self, *, mode: int) -> tuple[int, int]:
+        """Move the log; gives its length in pages and how many of them were moved."""
+        ...
+
+    def set_wal_hook(self, hook: Callable[[Any, str, int], int] | None, /) -> None:
+        """Be told the length of the log after each commit."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
 
 
 def check_version(version: str) -> None:
@@ -38,7 +105,7 @@ def check_version(version: str) -> None:
         raise HouseUnusable(message, hint="pip install --upgrade apsw")
 
 
-def connect(path: Path, *, vfs: str = "", write: bool) -> apsw.Connection:
+def connect(path: Path, *, vfs: str = "", write: bool) -> Database:
     """Open the database of a house.
 
     Args:
@@ -55,11 +122,12 @@ def connect(path: Path, *, vfs: str = "", write: bool) -> apsw.Connection:
         LedgerBroken: the file is no database or is damaged.
     """
     check_version(apsw.sqlite_lib_version())
-    flags = (
-        apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
-    )
+    flags = apsw.SQLITE_OPEN_READONLY
+    if write:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
-        database = apsw.Connection(str(path), flags=flags, vfs=vfs or None, statementcachesize=256)
+        made = apsw.Connection(str(path), flags=flags, vfs=vfs or None, statementcachesize=256)
+        database = cast("Database", made)
         try:
             _settle(database, exclusive=bool(vfs), write=write)
         except BaseException:
@@ -86,7 +154,7 @@ def opening_error(path: Path, error: apsw.Error) -> TildawnError:
     return HouseUnusable(message, hint="check that the folder is on a local disk you may write to")
 
 
-def _settle(database: apsw.Connection, *, exclusive: bool, write: bool) -> None:
+def _settle(database: Database, *, exclusive: bool, write: bool) -> None:
     database.set_busy_timeout(BUSY_MS)
     wanted: list[tuple[str, Value]] = [("foreign_keys", 1), ("trusted_schema", 0), ("mmap_size", 0)]
     if exclusive:
@@ -102,7 +170,7 @@ def _settle(database: apsw.Connection, *, exclusive: bool, write: bool) -> None:
         _pragma(database, name, value)
 
 
-def _pragma(database: apsw.Connection, name: str, value: Value) -> None:
+def _pragma(database: Database, name: str, value: Value) -> None:
     # Every pragma is one statement, run to its end and read back: apsw runs lazily.
     first = database.execute(f"PRAGMA {name}={value}").fetchall()
     if name == "mmap_size" and not first:
@@ -114,14 +182,3 @@ def _pragma(database: apsw.Connection, name: str, value: Value) -> None:
         raise HouseUnusable(
             message, hint="check that the folder is on a local disk you may write to"
         )
-
-
-def rows_of(
-    database: apsw.Connection, sql: str, params: Sequence[Value] = ()
-) -> list[tuple[Value, ...]]:
-    """All rows of one statement.
-
-    Raises:
-        apsw.Error: SQLite refuses.
-    """
-    return database.execute(sql, params).fetchall()

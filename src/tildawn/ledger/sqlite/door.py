@@ -11,7 +11,7 @@ import apsw
 from tildawn.errors import HouseUnusable
 from tildawn.facts.fact import Registry
 from tildawn.ledger.fold import Projection
-from tildawn.ledger.sqlite.connection import connect, opening_error
+from tildawn.ledger.sqlite.connection import Database, connect, opening_error
 from tildawn.ledger.sqlite.migrate import migrate, schema_of
 from tildawn.ledger.sqlite.rebuild import changed, rebuild
 from tildawn.ledger.sqlite.tail import check_tail, ends
@@ -25,7 +25,7 @@ class Door:
     there are some, the projections were not touched.
     """
 
-    def __init__(self, database: apsw.Connection) -> None:
+    def __init__(self, database: Database) -> None:
         """Hold a connection."""
         self.database = database
         self.checked_from = Seq(0)
@@ -92,7 +92,7 @@ def open_to_read(path: Path, projections: Sequence[Projection]) -> None:
         raise HouseUnusable(message, hint="open the house once with this version: tildawn up")
 
 
-def _unknown(database: apsw.Connection, registry: Registry) -> list[str]:
+def _unknown(database: Database, registry: Registry) -> list[str]:
     kinds = registry.kinds()
     found = database.execute("SELECT name, v FROM kind ORDER BY first").fetchall()
     return [

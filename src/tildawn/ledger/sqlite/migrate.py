@@ -9,9 +9,8 @@ the house, ``post`` would run once no older version can come back.
 import re
 from importlib import resources
 
-import apsw
-
 from tildawn.errors import HouseTooNew, LedgerBroken
+from tildawn.ledger.sqlite.connection import Database
 
 
 APPLICATION_ID = 0x5449_4C44
@@ -38,7 +37,7 @@ def scripts() -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def schema_of(database: apsw.Connection) -> int:
+def schema_of(database: Database) -> int:
     """The number of the last migration of this database; 0 for an empty file.
 
     Raises:
@@ -47,7 +46,7 @@ def schema_of(database: apsw.Connection) -> int:
     """
     have = int(database.pragma("user_version"))
     mark = int(database.pragma("application_id"))
-    if have and mark != APPLICATION_ID or not have and mark:
+    if (have and mark != APPLICATION_ID) or (not have and mark):
         message = "this file is a database, but not of a house"
         raise LedgerBroken(message, hint="point to the folder that holds the house")
     newest = scripts()[-1][0]
@@ -57,7 +56,7 @@ def schema_of(database: apsw.Connection) -> int:
     return have
 
 
-def migrate(database: apsw.Connection) -> None:
+def migrate(database: Database) -> None:
     """Bring the schema up to date.
 
     A crash leaves the schema before or after a migration, never between: the number is

@@ -3,16 +3,16 @@
 What it is not: transactions.  `tildawn.ledger.sqlite.store` says when to write and when to undo.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-import apsw
 from msgspec.structs import astuple
 
 from tildawn.errors import BadValue, LedgerBroken
 from tildawn.facts.fact import Fact, FactData
 from tildawn.ledger.entry import Unmet
 from tildawn.ledger.fold import Add, Change, Drop, Fold, Projection, Put, Row
+from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.tables import Key, Shape, shapes_of
 from tildawn.units import Seq
 
@@ -33,7 +33,7 @@ Operation = tuple[Shape, str, tuple[Any, ...]]
 Mark = tuple[int, int]
 
 
-class Conflict(Exception):  # noqa: N818 - not an error: it never leaves the store
+class Conflict(Exception):
     """The quick way found something that only the slow way can judge."""
 
 
@@ -45,7 +45,7 @@ class Projector:
     constraint finds it, and the store goes the careful way.
     """
 
-    def __init__(self, database: apsw.Connection, projections: Iterable[Projection]) -> None:
+    def __init__(self, database: Database, projections: Iterable[Projection]) -> None:
         """Take the connection and what to fold.
 
         Raises:

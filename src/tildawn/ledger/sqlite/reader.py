@@ -6,7 +6,6 @@ What it is not: a way to write; the connection refuses it.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-import apsw
 import msgspec
 
 from tildawn.errors import BadValue, HouseTooNew, LedgerBroken, PayloadErased, UnknownName
@@ -14,13 +13,16 @@ from tildawn.facts.fact import Fact, RawFact, Registry
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.chain import Frontier
 from tildawn.ledger.fold import Row
-from tildawn.ledger.sqlite.connection import Value
+from tildawn.ledger.sqlite.connection import Database, Value
 from tildawn.ledger.sqlite.store import SLOTS, run_key
 from tildawn.ledger.sqlite.tables import Shape
 from tildawn.units import Epoch, Seq
 
 
 R = TypeVar("R", bound=Row)
+
+BEFORE_ALL = Seq(-1)
+"""The position before the first fact."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,7 @@ class Reader:
 
     def __init__(
         self,
-        database: apsw.Connection,
+        database: Database,
         *,
         registry: Registry,
         shapes: Mapping[type[Row], Shape],
@@ -145,7 +147,7 @@ class Reader:
         raise UnknownName(message)
 
     def facts(
-        self, after: Seq = Seq(-1), limit: int = 1_000, *, run: str | None = None
+        self, after: Seq = BEFORE_ALL, limit: int = 1_000, *, run: str | None = None
     ) -> Iterator[tuple[Seq, Fact | RawFact]]:
         """Facts behind a position, in ledger order.
 
@@ -171,7 +173,7 @@ class Reader:
             HouseTooNew: a kind or version of fact is unknown here.
         """
         history: list[tuple[Seq, Fact]] = []
-        for seq, fact in self.facts(Seq(-1), -1, run=run):
+        for seq, fact in self.facts(BEFORE_ALL, -1, run=run):
             if isinstance(fact, RawFact):
                 message = f"fact {seq} is a {fact.kind}, which this Tildawn does not know"
                 raise HouseTooNew(message, hint="pip install --upgrade tildawn")

@@ -14,7 +14,7 @@ from tildawn.clock import Clock
 from tildawn.facts.fact import Registry
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.fold import Row
-from tildawn.ledger.sqlite.connection import connect, opening_error
+from tildawn.ledger.sqlite.connection import Database, connect, opening_error
 from tildawn.ledger.sqlite.reader import Reader
 from tildawn.ledger.sqlite.tables import Shape
 from tildawn.units import SECOND
@@ -44,7 +44,7 @@ class Readers:
         self._shapes = shapes
         self._blobs = blobs
         self._clock = clock
-        self._idle: list[apsw.Connection] = []
+        self._idle: list[Database] = []
 
     @contextmanager
     def reading(self) -> Generator[Reader]:

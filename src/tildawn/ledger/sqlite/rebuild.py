@@ -12,6 +12,7 @@ import msgspec
 from tildawn.errors import HouseTooNew, LedgerBroken
 from tildawn.facts.fact import RawFact, Registry
 from tildawn.ledger.fold import Projection
+from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Conflict, Projector
 from tildawn.ledger.sqlite.tables import Shape, shapes_of
 from tildawn.units import Seq
@@ -28,7 +29,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[str, ...]
 
 
-def changed(database: apsw.Connection, projections: Sequence[Projection]) -> list[Projection]:
+def changed(database: Database, projections: Sequence[Projection]) -> list[Projection]:
     """The projections whose tables are missing or were made by other folds or columns.
 
     Raises:
@@ -37,9 +38,7 @@ def changed(database: apsw.Connection, projections: Sequence[Projection]) -> lis
     return [one for one in projections if _made(database, one.name) != _wanted(one)]
 
 
-def rebuild(
-    database: apsw.Connection, projections: Sequence[Projection], registry: Registry
-) -> list[str]:
+def rebuild(database: Database, projections: Sequence[Projection], registry: Registry) -> list[str]:
     """Bring the tables of all projections to today's folds, in one commit.
 
     A crash leaves the old tables; readers see the old ones until the commit.
@@ -71,7 +70,7 @@ def rebuild(
     return [projection.name for projection in stale]
 
 
-def _clear(database: apsw.Connection, projection: Projection) -> None:
+def _clear(database: Database, projection: Projection) -> None:
     before = _made(database, projection.name)
     shapes = shapes_of([projection]).values()
     for name in {*(before.tables if before else ()), *(shape.name for shape in shapes)}:
@@ -82,9 +81,7 @@ def _clear(database: apsw.Connection, projection: Projection) -> None:
                 pass
 
 
-def _refold(
-    database: apsw.Connection, projections: Sequence[Projection], registry: Registry
-) -> None:
+def _refold(database: Database, projections: Sequence[Projection], registry: Registry) -> None:
     projector = Projector(database, projections)
     projector.careful = True
     known = set(projector.folds)
@@ -117,7 +114,7 @@ def _flush(projector: Projector, seq: Seq) -> None:
     projector.keep()
 
 
-def _made(database: apsw.Connection, name: str) -> Made | None:
+def _made(database: Database, name: str) -> Made | None:
     sql = "SELECT value FROM meta WHERE key = ?"
     for (note,) in database.execute(sql, (_meta_key(name),)):
         try:

@@ -11,6 +11,7 @@ fail its neighbours.
 import errno
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import Any
 
 import apsw
 import msgspec
@@ -24,12 +25,13 @@ from tildawn.errors import (
     StoreFull,
     TildawnError,
 )
-from tildawn.facts.fact import Payload
+from tildawn.facts.fact import Fact, Payload
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.chain import Frontier
 from tildawn.ledger.entry import Committed, Outcome, Unmet
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.request import Request
+from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Conflict, Projector
 from tildawn.units import Epoch, Seq
 
@@ -61,6 +63,9 @@ _REFUSALS = (
 _LATER = (apsw.BusyError, apsw.LockedError, apsw.FullError)
 
 
+_PayloadRow = tuple[int, bytes, bytes | None, str | None]
+
+
 class Tip(msgspec.Struct, frozen=True):
     """The hashes after some number of facts."""
 
@@ -73,7 +78,7 @@ class Store:
     """The one writing connection of a house and the state of its head in memory."""
 
     def __init__(
-        self, database: apsw.Connection, projections: Iterable[Projection], *, blobs: Blobs
+        self, database: Database, projections: Iterable[Projection], *, blobs: Blobs
     ) -> None:
         """Take a migrated database whose tail was verified.
 
@@ -290,34 +295,38 @@ class Store:
         """Write facts, payloads and hashes; head and projections follow."""
         facts: list[tuple[int, bytes, bytes]] = []
         runs: list[tuple[bytes, int]] = []
-        payloads: list[tuple[int, bytes, bytes | None, str | None]] = []
+        payloads: list[_PayloadRow] = []
         uses: list[tuple[str, int]] = []
-        chain, frontier = self._chain, self._frontier
-        for seq, request in taken:
+        for first, request in taken:
             for at, entry in enumerate(request.entries):
-                body, fact = entry.body, entry.fact
-                leaf = sha256(b"\x00" + body).digest()
-                chain = sha256(b"\x02" + chain + leaf).digest()
-                frontier.add(leaf)
-                facts.append((seq + at, leaf, body))
+                seq, fact = first + at, entry.fact
+                facts.append((seq, self._bind(entry.body), entry.body))
                 if fact.run:
-                    runs.append((run_key(fact.run), seq + at))
+                    runs.append((run_key(fact.run), seq))
                 if entry.payloads or entry.blobs:
-                    _collect(request, (seq, at), payloads, uses)
+                    _collect(request, (first, at), payloads, uses)
                 if (fact.kind, fact.v) not in self._kinds:
-                    self.database.execute(_KIND, (fact.kind, fact.v, seq + at))
-                    self._fresh_kinds.add((fact.kind, fact.v))
-                if frontier.size % MARK_EVERY == 0:
-                    self.database.execute(_MARK, (frontier.size, chain, frontier.dump()))
-        many = self.database.executemany
-        many(_FACT, facts)
-        if runs:
-            many(_RUN, runs)
-        if payloads:
-            many(_PAYLOAD, payloads)
-        if uses:
-            many(_USE, uses)
-        self._size, self._chain = self._size + len(facts), chain
+                    self._note_kind(fact, seq)
+        rows: tuple[tuple[str, list[Any]], ...] = (
+            (_FACT, facts), (_RUN, runs), (_PAYLOAD, payloads), (_USE, uses),
+        )  # fmt: skip
+        for sql, values in rows:
+            if values:
+                self.database.executemany(sql, values)
+
+    def _bind(self, body: bytes) -> bytes:
+        """Take a body into chain and tree; the leaf."""
+        leaf = sha256(b"\x00" + body).digest()
+        self._chain = sha256(b"\x02" + self._chain + leaf).digest()
+        self._frontier.add(leaf)
+        self._size += 1
+        if self._size % MARK_EVERY == 0:
+            self.database.execute(_MARK, (self._size, self._chain, self._frontier.dump()))
+        return leaf
+
+    def _note_kind(self, fact: Fact, seq: int) -> None:
+        self.database.execute(_KIND, (fact.kind, fact.v, seq))
+        self._fresh_kinds.add((fact.kind, fact.v))
 
     def _finish(self, epoch: Epoch | None) -> None:
         """Move the head, check the fence, commit."""
@@ -366,7 +375,7 @@ class Store:
             return _doubt(error)
         return Conflict(str(error))
 
-    def _count_pages(self, database: apsw.Connection, name: str, pages: int) -> int:
+    def _count_pages(self, database: Database, name: str, pages: int) -> int:
         self.wal_pages = pages
         return apsw.SQLITE_OK
 
@@ -391,7 +400,7 @@ def run_key(run: str) -> bytes:
 def _collect(
     request: Request,
     where: tuple[int, int],
-    payloads: list[tuple[int, bytes, bytes | None, str | None]],
+    payloads: list[_PayloadRow],
     uses: list[tuple[str, int]],
 ) -> None:
     """The rows for the payloads and blobs of one fact, ``where`` being its first seq and place."""

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from msgspec.structs import astuple
 
@@ -116,7 +116,7 @@ def _column(hint: Any) -> str | None:
         inner = _column(parts[0]) if len(parts) == 1 else None
         return inner and inner.removesuffix(" NOT NULL")
     if get_origin(hint) is Literal:
-        kinds = {type(choice) for choice in get_args(hint)}
+        kinds: set[type] = {type(choice) for choice in get_args(hint)}
         hint = kinds.pop() if len(kinds) == 1 else None
     while isinstance(hint, typing.NewType):
         hint = hint.__supertype__
@@ -138,7 +138,7 @@ def _takes_positions(row: type[Row], names: tuple[str, ...]) -> bool:
 
 
 def _key_of(row: type[Row], key: tuple[str, ...]) -> Callable[[Row], Key]:
-    get = attrgetter(*key)
+    get: Callable[[Row], Any] = attrgetter(*key)
     if len(key) == 1:
         return lambda value: (row, get(value))
-    return lambda value: (row, *get(value))
+    return lambda value: (row, *cast("tuple[int | str, ...]", get(value)))

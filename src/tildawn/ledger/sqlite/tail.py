@@ -5,15 +5,14 @@ What it is not: the proof; `tildawn.ledger.verify` checks everything and trusts 
 
 from hashlib import sha256
 
-import apsw
-
 from tildawn.errors import LedgerBroken
 from tildawn.ledger.chain import Frontier
+from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.store import Tip
 from tildawn.units import Seq
 
 
-def check_tail(database: apsw.Connection) -> Seq:
+def check_tail(database: Database) -> Seq:
     """Hash again what follows the settled point, and compare with the head.
 
     Args:
@@ -40,7 +39,7 @@ def check_tail(database: apsw.Connection) -> Seq:
     return start.size
 
 
-def ends(database: apsw.Connection) -> tuple[bytes, bytes]:
+def ends(database: Database) -> tuple[bytes, bytes]:
     """The bodies of the first and the last fact, both empty for an empty ledger.
 
     Raises:
@@ -51,7 +50,7 @@ def ends(database: apsw.Connection) -> tuple[bytes, bytes]:
     return (bodies[0], bodies[-1]) if bodies else (b"", b"")
 
 
-def _tip(database: apsw.Connection, table: str) -> Tip:
+def _tip(database: Database, table: str) -> Tip:
     sql = f"SELECT size, chain, frontier FROM {table}"  # noqa: S608 - one of two names above
     rows = database.execute(sql).fetchall()
     if len(rows) != 1:

@@ -1,0 +1,208 @@
+"""The check of a whole ledger, fact by fact, over a reading connection.
+
+What it is not: quick or trusting; opening a house checks only its tail.
+
+A long check must not hold back the write-ahead log: facts are read in many short
+transactions, which is sound because they never change; the last one compares head and tables.
+"""
+
+from collections.abc import Sequence
+
+import apsw
+
+from tildawn.errors import HouseTooNew, LedgerBroken
+from tildawn.facts.fact import Registry
+from tildawn.ledger.chain import GENESIS, Frontier, leaf_of, link
+from tildawn.ledger.fold import Projection
+from tildawn.ledger.layout import Layout
+from tildawn.ledger.sqlite.compare import compare_schema, compare_tables
+from tildawn.ledger.sqlite.connection import Columns, Database, connect
+from tildawn.ledger.sqlite.content import Content
+from tildawn.ledger.sqlite.migrate import schema_of, scripts
+from tildawn.ledger.sqlite.rebuild import changed
+from tildawn.ledger.sqlite.store import MARK_EVERY
+from tildawn.ledger.verdict import State, Verdict
+
+
+CHUNK_FACTS = 8_192
+LAST_FACTS = 32_768
+"""Facts left for the last transaction at most, so that it can stay short."""
+
+
+class Audit:
+    """One check; `run` it once."""
+
+    def __init__(
+        self, layout: Layout, registry: Registry, projections: Sequence[Projection]
+    ) -> None:
+        """Take the house; nothing is opened yet."""
+        self._layout = layout
+        self._registry = registry
+        self._projections = projections
+        self._database: Database | None = None
+        self._content: Content | None = None
+        self._chain = GENESIS
+        self._frontier = Frontier()
+        self._marks: dict[int, tuple[bytes, bytes]] = {}
+
+    def run(self, *, hashes_only: bool) -> Verdict:
+        """Check everything.
+
+        Raises:
+            LedgerBroken: says where and what.
+            HouseTooNew: the house holds what this version does not know.
+            HouseUnusable: it cannot be read.
+        """
+        try:
+            database = self._database = connect(self._layout.database, write=False)
+            self._check_file(database)
+            if not hashes_only:
+                self._content = Content(self._layout, self._registry, self._projections)
+            while True:
+                with database:
+                    if self._head(database)[0] - self._frontier.size <= LAST_FACTS:
+                        return self._last(database)
+                    self._chunk(database, CHUNK_FACTS)
+        except apsw.Error as error:
+            message = f"SQLite cannot read {self._layout.database}: {error}"
+            raise LedgerBroken(message, seq=self._frontier.size) from error
+
+    def verdict(
+        self,
+        state: State,
+        what: str = "",
+        *,
+        seq: int | None = None,
+        differences: Sequence[str] = (),
+    ) -> Verdict:
+        """The verdict over what was read until now.
+
+        Raises:
+            Nothing.
+        """
+        return Verdict(
+            state=state, what=what, seq=seq, size=self._frontier.size, chain=self._chain.hex(),
+            root=self._frontier.root().hex(), differences=tuple(differences),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the connection.
+
+        Raises:
+            Nothing.
+        """
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _check_file(self, database: Database) -> None:
+        found = database.execute("PRAGMA integrity_check(5)").fetchall()
+        if found != [("ok",)]:
+            message = "SQLite finds the file damaged: " + "; ".join(str(row[0]) for row in found)
+            raise LedgerBroken(message)
+        newest = scripts()[-1][0]
+        have = schema_of(database)
+        if have != newest:
+            message = f"the schema says {have}; this Tildawn knows {newest}"
+            raise LedgerBroken(message) if have == 0 else HouseTooNew(message)
+
+    def _head(self, database: Database) -> Columns:
+        rows = database.execute("SELECT size, chain, frontier, epoch FROM head").fetchall()
+        if len(rows) != 1:
+            message = "the ledger has no head"
+            raise LedgerBroken(message)
+        return rows[0]
+
+    def _chunk(self, database: Database, limit: int) -> int:
+        """Check up to ``limit`` more facts; how many there were."""
+        start = self._frontier.size
+        self._read_marks(database, start, start + limit)
+        sql = "SELECT seq, leaf, body FROM fact WHERE seq >= ? ORDER BY seq LIMIT ?"
+        facts = database.execute(sql, (start, limit)).fetchall()
+        for seq, leaf, body in facts:
+            self._bind(seq, leaf, body)
+        if self._content is not None:
+            self._content.take(database, facts)
+        return len(facts)
+
+    def _bind(self, seq: int, leaf: bytes, body: bytes) -> None:
+        frontier = self._frontier
+        if seq != frontier.size:
+            message = f"fact {frontier.size} is missing"
+            raise LedgerBroken(message, seq=frontier.size)
+        if leaf_of(body) != leaf:
+            message = f"fact {seq} is not what was recorded: its body does not hash to its leaf"
+            raise LedgerBroken(message, seq=seq)
+        self._chain = link(self._chain, leaf)
+        frontier.add(leaf)
+        if frontier.size % MARK_EVERY == 0:
+            expected = self._marks.pop(frontier.size, None)
+            if expected != (self._chain, frontier.dump()):
+                message = f"the hashes break between facts {frontier.size - MARK_EVERY} and {seq}"
+                raise LedgerBroken(message, seq=frontier.size - MARK_EVERY)
+
+    def _read_marks(self, database: Database, start: int, stop: int) -> None:
+        sql = "SELECT size, chain, frontier FROM mark WHERE size > ? AND size <= ?"
+        for size, chain, frontier in database.execute(sql, (start, stop)):
+            self._marks[size] = (chain, frontier)
+
+    def _last(self, database: Database) -> Verdict:
+        """The rest of the facts, the head and the tables, all as of one moment."""
+        while self._chunk(database, CHUNK_FACTS):
+            pass
+        self._check_head(database)
+        self._check_marks(database)
+        content = self._content
+        if content is None:
+            return self.verdict(State.PROVEN)
+        content.finish(database, epoch=self._head(database)[3])
+        if content.unknown:
+            message = f"there are facts this Tildawn does not know: {', '.join(content.unknown)}"
+            return self.verdict(State.NOT_PROVABLE, message)
+        stale = [projection.name for projection in changed(database, self._projections)]
+        if stale:
+            message = f"projections were made by another version: {', '.join(stale)}"
+            return self.verdict(State.NOT_PROVABLE, message)
+        compare_schema(database, content.memory.shapes.values())
+        differences = compare_tables(database, content.memory)
+        if differences:
+            message = "projections are not what the facts make of them"
+            return self.verdict(State.BROKEN, message, differences=differences)
+        return self.verdict(State.PROVEN)
+
+    def _check_head(self, database: Database) -> None:
+        size, chain, frontier, _ = self._head(database)
+        seq = self._frontier.size
+        if size != seq:
+            message = f"the head says {size} facts, and there are {seq}"
+            raise LedgerBroken(message, seq=min(size, seq))
+        if chain != self._chain or frontier != self._frontier.dump():
+            begin = seq - seq % MARK_EVERY
+            message = f"the hashes break between fact {begin} and the head"
+            raise LedgerBroken(message, seq=begin)
+
+    def _check_marks(self, database: Database) -> None:
+        [(count,)] = database.execute("SELECT count(*) FROM mark").fetchall()
+        if count != self._frontier.size // MARK_EVERY:
+            message = f"there are {count} marks for {self._frontier.size} facts"
+            raise LedgerBroken(message)
+        # What opening trusts must be a state that the ledger really had.
+        sql = "SELECT size, chain, frontier FROM verified"
+        for size, chain, packed in database.execute(sql).fetchall():
+            if (chain, packed) != self._hashes_at(database, size):
+                message = "the settled point is no state of this ledger"
+                raise LedgerBroken(message, seq=size)
+
+    def _hashes_at(self, database: Database, size: int) -> tuple[bytes, bytes]:
+        """Chain and frontier after ``size`` facts, from the mark before."""
+        begin = size - size % MARK_EVERY
+        chain, frontier = GENESIS, Frontier()
+        if begin:
+            sql = "SELECT chain, frontier FROM mark WHERE size = ?"
+            [(chain, packed)] = database.execute(sql, (begin,)).fetchall()
+            frontier = Frontier.load(begin, packed)
+        sql = "SELECT leaf FROM fact WHERE seq >= ? AND seq < ? ORDER BY seq"
+        for (leaf,) in database.execute(sql, (begin, size)):
+            chain = link(chain, leaf)
+            frontier.add(leaf)
+        return chain, frontier.dump()

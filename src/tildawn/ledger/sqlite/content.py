@@ -1,0 +1,230 @@
+"""What the bodies of a ledger say, checked against every table that was derived from them.
+
+What it is not: the hashes; `tildawn.ledger.sqlite.audit` has checked those before.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from tildawn.errors import HouseTooNew, LedgerBroken, TildawnError, UnknownName
+from tildawn.facts.fact import INTEGER_MAX, Fact, RawFact, Registry, digest_of
+from tildawn.facts.house import HouseFounded, PenTaken
+from tildawn.ledger.blobs import read_blob
+from tildawn.ledger.fold import Projection
+from tildawn.ledger.layout import Layout
+from tildawn.ledger.sqlite.connection import Columns, Database
+from tildawn.ledger.sqlite.projector import Memory
+from tildawn.ledger.sqlite.store import SLOTS, run_key
+from tildawn.units import Seq
+
+
+#: A number that may be beyond 2^53 - 1, or a key that is not plain: worth a closer look.
+_SUSPECT = re.compile(rb"\d{16}|[^\x00-\x7f]")
+
+_RAW = msgspec.json.Decoder(RawFact)
+
+
+class Content:
+    """Takes facts in order; keeps what the tables must equal."""
+
+    def __init__(
+        self, layout: Layout, registry: Registry, projections: Sequence[Projection]
+    ) -> None:
+        """Begin before the first fact.
+
+        Raises:
+            BadValue: the projections do not fit together.
+        """
+        self.memory = Memory(projections)
+        self.unknown: list[str] = []
+        self._registry = registry
+        self._blobs = layout.blobs
+        self._kinds: dict[tuple[str, int], int] = {}
+        self._runs = self._run_facts = 0
+        self._epoch = 0
+        self._encode = msgspec.json.Encoder(order="sorted").encode
+        self._decode = msgspec.json.Decoder(float_hook=_no_float).decode
+
+    def take(self, database: Database, facts: Sequence[Columns]) -> None:
+        """Check the next facts, given as rows of seq, leaf and body.
+
+        Raises:
+            LedgerBroken: says which fact and what is wrong.
+        """
+        if not facts:
+            return
+        payloads = _payloads(database, facts[0][0], facts[-1][0])
+        for seq, _, body in facts:
+            kind, version = self._check_form(seq, body)
+            self._kinds.setdefault((kind, version), seq)
+            fact = self._understood(seq, body)
+            if fact.run:
+                self._runs += 1
+                self._run_facts += hash((run_key(fact.run), seq))
+            if isinstance(fact, Fact):
+                self._check_order(seq, fact)
+                self._check_payloads(database, seq, fact, payloads)
+                self._fold(seq, fact)
+            elif (name := f"{kind} v{version}") not in self.unknown:
+                self.unknown.append(name)
+        if payloads and not self.unknown:
+            extra = min(payloads)
+            message = (
+                f"fact {extra // SLOTS} names no payload in slot {extra % SLOTS}, and there is one"
+            )
+            raise LedgerBroken(message, seq=extra // SLOTS)
+
+    def finish(self, database: Database, *, epoch: int) -> None:
+        """Compare the indexes with all facts taken.
+
+        Args:
+            database: in a transaction whose last fact was taken.
+            epoch: of the head.
+
+        Raises:
+            LedgerBroken: says which table.
+        """
+        if epoch != self._epoch:
+            message = f"the head says epoch {epoch}; the last holder of the pen had {self._epoch}"
+            raise LedgerBroken(message)
+        self._check_kinds(database)
+        self._check_runs(database)
+        sql = "SELECT max(id) FROM payload"
+        [(last,)] = database.execute(sql).fetchall()
+        [(size,)] = database.execute("SELECT size FROM head").fetchall()
+        if last is not None and last >= size * SLOTS:
+            message = f"there is a payload of fact {last // SLOTS}, which is not there"
+            raise LedgerBroken(message, seq=size)
+        for (blob,) in database.execute("SELECT DISTINCT blob FROM blob_use").fetchall():
+            self._check_blob(blob)
+
+    def _check_form(self, seq: int, body: bytes) -> tuple[str, int]:
+        """Whether the body is canonical; its kind and version as they were written."""
+        try:
+            value = cast("dict[str, object]", self._decode(body))
+            good = self._encode(value) == body and {"kind", "v", "at", "data"} <= set(value)
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
+            message = f"the body of fact {seq} is not in canonical form: {error}"
+            raise LedgerBroken(message, seq=seq) from error
+        if good and _SUSPECT.search(body):
+            good = _in_profile(value)
+        if not good:
+            message = f"the body of fact {seq} is not in canonical form"
+            raise LedgerBroken(message, seq=seq)
+        return str(value["kind"]), cast("int", value["v"])
+
+    def _understood(self, seq: int, body: bytes) -> Fact | RawFact:
+        try:
+            return self._registry.decode(body)
+        except HouseTooNew:
+            return _RAW.decode(body)
+        except (msgspec.DecodeError, TildawnError) as error:
+            message = f"fact {seq} cannot be understood: {error}"
+            raise LedgerBroken(message, seq=seq) from error
+
+    def _check_order(self, seq: int, fact: Fact) -> None:
+        data = fact.data
+        if isinstance(data, HouseFounded) != (seq == 0):
+            message = "a house is founded by its first fact, and by no other"
+            raise LedgerBroken(message, seq=seq)
+        if isinstance(data, PenTaken):
+            if data.epoch != self._epoch + 1:
+                message = f"epoch {data.epoch} follows epoch {self._epoch}"
+                raise LedgerBroken(message, seq=seq)
+            self._epoch = data.epoch
+
+    def _check_payloads(
+        self, database: Database, seq: int, fact: Fact, payloads: dict[int, Columns]
+    ) -> None:
+        for slot, name in enumerate(type(fact.data).PAYLOADS):
+            digest = getattr(fact.data, name)
+            row = payloads.pop(seq * SLOTS + slot, None) if digest else None
+            if not digest:
+                continue
+            if row is None:
+                message = f"the payload {name!r} of fact {seq} is missing"
+                raise LedgerBroken(message, seq=seq)
+            salt, text, blob, erased = row
+            if blob is not None and text is None:
+                text = self._blob(seq, blob)
+            if text is None:
+                self._check_erased(database, seq, erased)
+            elif digest_of(salt + text) != digest:
+                message = f"the payload {name!r} of fact {seq} is not what was recorded"
+                raise LedgerBroken(message, seq=seq)
+
+    def _check_erased(self, database: Database, seq: int, erased: int | None) -> None:
+        """A payload may be gone only where a later fact says so."""
+        sql = "SELECT body FROM fact WHERE seq = ?"
+        found = database.execute(sql, (-1 if erased is None else erased,)).fetchall()
+        if (
+            not found
+            or erased is None
+            or erased <= seq
+            or b'"kind":"PayloadErased"' not in found[0][0]
+        ):
+            message = f"a payload of fact {seq} is gone, and no fact says that it was erased"
+            raise LedgerBroken(message, seq=seq)
+
+    def _fold(self, seq: int, fact: Fact) -> None:
+        try:
+            self.memory.fold(Seq(seq), fact)
+        except TildawnError:
+            raise
+        except Exception as error:
+            message = f"a fold fails over fact {seq}: {type(error).__name__}: {error}"
+            raise LedgerBroken(message, seq=seq) from error
+
+    def _check_kinds(self, database: Database) -> None:
+        rows = database.execute("SELECT name, v, first FROM kind").fetchall()
+        if {(name, v): first for name, v, first in rows} != self._kinds:
+            message = "the table of kinds does not agree with the facts"
+            raise LedgerBroken(message)
+
+    def _check_runs(self, database: Database) -> None:
+        # A sum over hashes compares two large sets without keeping either.
+        count = total = 0
+        for run, seq in database.execute("SELECT run, seq FROM run_fact"):
+            count += 1
+            total += hash((run, seq))
+        if (count, total) != (self._runs, self._run_facts):
+            message = f"the index of runs does not agree with the facts ({count} of {self._runs})"
+            raise LedgerBroken(message)
+
+    def _blob(self, seq: int, name: str) -> bytes:
+        try:
+            return read_blob(self._blobs, name)
+        except (UnknownName, LedgerBroken) as error:
+            message = f"fact {seq}: {error.message}"
+            raise LedgerBroken(message, seq=seq) from error
+
+    def _check_blob(self, name: str) -> None:
+        try:
+            read_blob(self._blobs, name)
+        except UnknownName as error:
+            raise LedgerBroken(error.message) from error
+
+
+def _payloads(database: Database, first: int, last: int) -> dict[int, Columns]:
+    sql = "SELECT id, salt, text, blob, erased FROM payload WHERE id >= ? AND id < ?"
+    rows = database.execute(sql, (first * SLOTS, (last + 1) * SLOTS))
+    return {row[0]: row[1:] for row in rows}
+
+
+def _no_float(text: str) -> object:
+    message = f"a body holds no floats, and this one has {text}"
+    raise ValueError(message)
+
+
+def _in_profile(value: object) -> bool:
+    if isinstance(value, dict):
+        items = cast("dict[object, object]", value).items()
+        return all(
+            isinstance(key, str) and key.isascii() and _in_profile(one) for key, one in items
+        )
+    if isinstance(value, list):
+        return all(map(_in_profile, cast("list[object]", value)))
+    return not isinstance(value, int) or -INTEGER_MAX <= value <= INTEGER_MAX
