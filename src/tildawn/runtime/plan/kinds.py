@@ -29,6 +29,7 @@ class Reach:
 
 
 _K = TypeVar("_K")
+_LOOK = Micros(30 * SECOND)
 
 Check = Callable[[Mapping[str, Held], Reading, Mark], None]
 """Looks at fields together and notes problems; gets the place of the whole."""
@@ -80,7 +81,7 @@ class EvidenceKind:
     example: str
     reach: Callable[[MapOf], tuple[Reach, ...]]
     #: Long enough for any look at one thing.
-    timeout: Micros = Micros(30 * SECOND)
+    timeout: Micros = _LOOK
     check: Check = _nothing
 
     @property

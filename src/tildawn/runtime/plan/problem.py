@@ -55,6 +55,11 @@ class Problems:
         """Whether there is any."""
         return bool(self.found)
 
+    @property
+    def count(self) -> int:
+        """How many there are, those beyond the listed ones included."""
+        return len(self.found) + self._beyond
+
     def add(
         self,
         mark: Mark,
