@@ -20,7 +20,9 @@ def main() -> None:
         skus = [row["sku"] for row in csv.DictReader(file)]
     entries = [f"  <url><loc>{escape(f'{SHOP}/products/{quote(sku)}')}</loc></url>" for sku in skus]
     head = '<?xml version="1.0" encoding="UTF-8"?>'
-    body = "\n".join([head, '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">', *entries])
+    body = "\n".join(
+        [head, '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">', *entries]
+    )
     part = HERE / "sitemap.xml.part"
     part.write_text(f"{body}\n</urlset>\n", encoding="utf-8")
     part.replace(HERE / "sitemap.xml")
