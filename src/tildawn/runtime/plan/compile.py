@@ -35,7 +35,7 @@ from tildawn.runtime.plan.problem import Mark, Problems, nearest
 from tildawn.runtime.plan.reading import Reading, SecretUse
 from tildawn.runtime.plan.rows import check_rows, rows_of
 from tildawn.runtime.plan.scope import check_uses, row_form
-from tildawn.runtime.plan.shape import Held
+from tildawn.runtime.plan.shape import WHOLE, Held
 from tildawn.runtime.plan.table import CSV_BYTES_MAX, Table, TableFault, open_table
 from tildawn.runtime.plan.task import find_task
 from tildawn.units import MicroUsd
@@ -140,9 +140,10 @@ def compile_body(body: bytes, *, file: str, folder: Path, registry: Registry = B
     work = _Work(file, folder, registry, problems, Reading(problems))
     _keep(work, body, role=Role.PLAN, item="", path=Path(file).name)
     node = read_document(body, problems)
-    # A text that is no YAML has no structure to judge.
-    problems.refuse()
-    held = {} if node is None else plan_shape(registry).held(node, work.reading, "the plan") or {}
+    if node is None:
+        problems.refuse()
+        raise BadPlan
+    held = plan_shape(registry).held(node, work.reading, WHOLE) or {}
     night = _night(held.get("night"), work)
     _read_work(held, work)
     _check_needs(work)

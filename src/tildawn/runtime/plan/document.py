@@ -78,7 +78,7 @@ def read_document(body: bytes, problems: Problems) -> Node | None:
         problems: takes everything that is wrong with the text as YAML.
 
     Returns:
-        The root node, or None when the text cannot be read as one.
+        The root node, or None, with a problem noted, when the text cannot be read as one.
 
     Raises:
         Nothing.
@@ -127,6 +127,8 @@ class _Builder:
     def __init__(self, text: str, problems: Problems) -> None:
         self._problems = problems
         self._tokens = tokens(text)
+        #: An alias leaves a hole in the structure, and judging that would invent mistakes.
+        self._whole = True
 
     def document(self) -> Node | None:
         """The root node of the only document."""
@@ -145,7 +147,7 @@ class _Builder:
         if node is None:
             instead = "a map that begins with version: 1"
             self._problems.add(Mark(1, 1), "the plan is empty", expected=instead)
-        return node
+        return node if self._whole else None
 
     def _node(self, seen: Seen, depth: int) -> Node:
         if depth > DEPTH_MAX:
@@ -159,6 +161,7 @@ class _Builder:
 
     def _plainly(self, seen: Seen) -> None:
         if seen.token is Token.ALIAS:
+            self._whole = False
             found, instead = f"an alias '*{seen.anchor}'", "the value written out"
         elif seen.anchor is not None:
             found, instead = f"an anchor '&{seen.anchor}'", "the value without a name"

@@ -5,6 +5,7 @@ What it is not: the order of reading, or what the places mean together (``compil
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from zoneinfo import available_timezones
 
 from tildawn.facts.plan import Fixed, Lane, Mode, Once, Repeat, Value, When
@@ -80,6 +81,10 @@ def _likely(given: str, zones: set[str]) -> str | None:
     return same[0] if same else nearest(given, sorted(zones))
 
 
+def _choice(words: type[StrEnum]) -> ChoiceShape:
+    return ChoiceShape(tuple(word.value for word in words))
+
+
 _CLOCK_FORM = "a time of day such as 07:00"
 _WINDOW_FORM = 'two times of day such as "23:00-06:30"'
 
@@ -105,14 +110,14 @@ NIGHT = RecordShape(
 NEED = RecordShape(
     (
         FieldSpec("item", TextShape(), required=True, help="the id of another item"),
-        FieldSpec("when", ChoiceShape(tuple(When))),
+        FieldSpec("when", _choice(When)),
     )
 )
 
 GENERIC: tuple[FieldSpec, ...] = (
     FieldSpec("timeout", DURATION, help="the whole call, retries included"),
     FieldSpec("route", TextShape(pattern=_WORD, form="a name without spaces such as shop:create")),
-    FieldSpec("repeat", ChoiceShape(tuple(Repeat)), help="what a lost answer allows"),
+    FieldSpec("repeat", _choice(Repeat), help="what a lost answer allows"),
     FieldSpec("max_cost", MONEY),
     FieldSpec("model", TextShape(pattern=_WORD, form="the name of a model")),
     FieldSpec("retry", IntShape(0, 20), help="further tries after the first"),
@@ -133,7 +138,7 @@ def plan_shape(registry: Registry) -> RecordShape:
     work = ListShape(LaterShape(live.schema()), least=1)
     return RecordShape(
         (
-            FieldSpec("version", IntShape(1, 1), required=True, help="version: 1"),
+            FieldSpec("version", IntShape(1, 1), required=True, help="1"),
             FieldSpec("night", NIGHT),
             FieldSpec("work", LaterShape(work.schema()), required=True, help="a list of items"),
         )
@@ -157,7 +162,7 @@ def item_shape(registry: Registry) -> RecordShape:
             FieldSpec("title", TextShape()),
             FieldSpec("for_each", TextShape(), help="a CSV file: one run a row"),
             FieldSpec("key", TextShape(Mode.TEXT), help="what names a run: '{{ item.sku }}'"),
-            FieldSpec("once", ChoiceShape(tuple(Once)), help="within what keys are unique"),
+            FieldSpec("once", _choice(Once), help="within what keys are unique"),
             FieldSpec("budget", MONEY, help="for each run"),
             FieldSpec("budget_total", MONEY, help="for the whole item"),
             FieldSpec("steps", LaterShape(_steps_schema(registry))),
@@ -168,7 +173,7 @@ def item_shape(registry: Registry) -> RecordShape:
             FieldSpec("concurrency", IntShape(1, 1_000), help="runs at the same time"),
             FieldSpec("priority", IntShape(-100, 100), help="higher goes first"),
             FieldSpec("model", TextShape(pattern=_WORD, form="the name of a model")),
-            FieldSpec("lane", ChoiceShape(tuple(Lane))),
+            FieldSpec("lane", _choice(Lane)),
             FieldSpec("must", BoolShape()),
             FieldSpec("when", TextShape(Mode.VALUE)),
             FieldSpec("trial", BoolShape()),

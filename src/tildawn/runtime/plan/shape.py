@@ -13,13 +13,16 @@ from tildawn.errors import BadValue
 from tildawn.facts.plan import Entry, Fixed, ListOf, MapOf, Mode, Value
 from tildawn.runtime.plan import document
 from tildawn.runtime.plan.document import Node, Scalar
-from tildawn.runtime.plan.problem import Mark, one_of
+from tildawn.runtime.plan.problem import Mark, nearest
 from tildawn.runtime.plan.reading import Reading
 from tildawn.units import duration, usd
 
 
 Schema = Mapping[str, object]
 """A JSON Schema."""
+
+#: How messages call the root of the plan.
+WHOLE = "the plan"
 
 #: Integers that every JSON reader keeps exactly. Source: RFC 8259 section 6.
 _INTEGER_MAX = 2**53 - 1
@@ -91,7 +94,8 @@ class IntShape:
             return None
         fits = re.fullmatch(r"-?(0|[1-9][0-9]{0,15})", scalar.text) is not None
         if not fits or not self.low <= int(scalar.text) <= self.high:
-            expected = f"a whole number from {self.low} to {self.high}"
+            bounds = f"a whole number from {self.low} to {self.high}"
+            expected = bounds if self.low < self.high else str(self.low)
             found = f"{what} is {scalar.text!r:.80}"
             reading.problems.add(scalar.mark, found, expected=expected)
             return None
@@ -332,20 +336,23 @@ class RecordShape:
             Nothing.
         """
         if not isinstance(node, document.Mapping):
-            expected = f"a map with {one_of([spec.name for spec in self.fields])}"
+            expected = f"a map with {', '.join(spec.name for spec in self.fields)}"
             reading.problems.add(node.mark, f"{what} is no map", expected=expected)
             return None
         specs = {spec.name: spec for spec in self.fields}
         held: dict[str, Held] = {}
+        misspelt: set[str | None] = set()
         for key, child in node.entries:
             spec = specs.get(key.text)
             if spec is None:
                 reading.problems.unknown(key.mark, "unknown key {} in " + what, key.text, specs)
+                misspelt.add(nearest(key.text, specs))
                 continue
-            value = spec.shape.read(child, reading, f"{key.text} in {what}")
+            value = spec.shape.read(child, reading, _within(key.text, what))
             held[key.text] = Held(value, key.mark, child)
         for spec in self.fields:
-            if spec.required and spec.name not in held:
+            if spec.required and spec.name not in held and spec.name not in misspelt:
+                expected = f"{spec.name}: {spec.help or '…'}"
                 reading.problems.add(
                     node.mark, f"{what} has no {spec.name!r}", expected=spec.help or None
                 )
@@ -361,6 +368,10 @@ class RecordShape:
             "additionalProperties": False,
             **({"required": required} if required else {}),
         }
+
+
+def _within(name: str, what: str) -> str:
+    return name if what == WHOLE else f"{name} in {what}"
 
 
 def _described(spec: FieldSpec) -> Schema:
