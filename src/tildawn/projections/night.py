@@ -5,7 +5,7 @@ What it is not: runs.  A run carries its night's name; see `tildawn.projections.
 """
 
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import cast
 
 import msgspec
 
@@ -24,7 +24,8 @@ from tildawn.facts.night import (
     ReportWritten,
     RowCovered,
 )
-from tildawn.ledger.fold import Change, Get, Projection, Put, R, Row, Table
+from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
+from tildawn.ledger.reader import Reader
 from tildawn.units import Seq
 
 
@@ -204,9 +205,7 @@ def _accept(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         )  # fmt: skip
 
 
-class _OfNight(Protocol):
-    @property
-    def night(self) -> str: ...
+_OfNight = NightOpened | NightStopped | NightParked | NightClosed | ReportWritten
 
 
 def _night(fact: Fact, get: Get, **fields: int | str) -> Iterable[Change]:
@@ -343,26 +342,7 @@ NIGHT = Projection(
 # --- queries ------------------------------------------------------------------------------
 
 
-class Rows(Protocol):
-    """What these questions need of a reader of the ledger."""
-
-    def get(self, row: type[R], /, *key: int | str) -> R | None:
-        """The row with that key, or None."""
-        ...
-
-    def rows(
-        self,
-        row: type[R],
-        where: str = "",
-        params: tuple[int | str, ...] = (),
-        order: str = "",
-        limit: int | None = None,
-    ) -> list[R]:
-        """The rows that match, in that order."""
-        ...
-
-
-def night_called(reader: Rows, name: str = "") -> NightRow | None:
+def night_called(reader: Reader, name: str = "") -> NightRow | None:
     """A night by its name, by its number, or the latest one.
 
     Args:
@@ -385,7 +365,7 @@ def night_called(reader: Rows, name: str = "") -> NightRow | None:
     return found
 
 
-def unfinished_night(reader: Rows, place: str) -> NightRow | None:
+def unfinished_night(reader: Reader, place: str) -> NightRow | None:
     """The latest night of a plan file that is not closed, or None.
 
     Args:

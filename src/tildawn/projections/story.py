@@ -28,7 +28,7 @@ from tildawn.facts.run import (
 )
 from tildawn.facts.step import ChildEnded, EventReceived, TimerFired
 from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
-from tildawn.projections.night import Rows
+from tildawn.ledger.reader import Reader
 from tildawn.units import Seq
 
 
@@ -339,7 +339,7 @@ STORY = Projection(
 # --- queries ------------------------------------------------------------------------------
 
 
-def run_called(reader: Rows, name: str) -> str | None:
+def run_called(reader: Reader, name: str) -> str | None:
     """The run that a person means.
 
     Args:
@@ -358,7 +358,7 @@ def run_called(reader: Rows, name: str) -> str | None:
     return named[0].run if named else None
 
 
-def name_of(reader: Rows, run: str) -> str:
+def name_of(reader: Reader, run: str) -> str:
     """What a person types for a run; the run's whole name for children and checks.
 
     Raises:

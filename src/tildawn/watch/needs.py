@@ -1,0 +1,230 @@
+"""What waits for the owner: one question each, what may be said, and what to type.
+
+What it is not: the rules of answering; the engine knows which answers a held run takes, and
+every held run carries them.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tildawn.projections.run import RunRow
+from tildawn.watch.collect import Collected
+from tildawn.watch.report import Choice, Need, NightState, RunLine, Said, Verdict
+from tildawn.watch.words import Times, count, one_line
+
+
+_QUESTIONS = {
+    "call-in-doubt": "Did it happen?",
+    "replay-mismatch": "The code differs from what this run recorded. Which way on?",
+    "approval": "May it go on?",
+    "approve": "May it go on?",
+    "ask": "What is your answer?",
+    "poison": "The process died three times over this run. Try again?",
+    "quarantine": "The process died three times over this run. Try again?",
+    "failures": "It failed again and again. Try once more?",
+    "run-failed": "It failed again and again. Try once more?",
+    "budget-spent": "The budget does not allow its next call. Raise it?",
+    "not-permitted": "No permit allows what it wants to do. Allow it?",
+    "secret-found": "A value holds a secret and was not recorded. What now?",
+}
+"""By the code in `RunHeld`; another code is quoted as it is."""
+
+_SAYS: dict[str, tuple[str, str]] = {
+    "applied": ("It happened.", "The run goes on with it; nothing is sent again."),
+    "not-applied": ("It did not happen.", "It is sent again."),
+    "give-up": ("Give it up.", "The run ends as failed."),
+    "retry": ("Try again.", "What is on record stays; the step that failed runs again."),
+    "fork": ("Fork.", "It goes on with the new code from where the two agree."),
+    "restart": ("Start again.", "It begins anew with the same input; calls may be paid again."),
+    "abandon": ("Let it go.", "The run ends as cancelled."),
+    "cancel": ("Cancel it.", "The run ends as cancelled."),
+    "fail": ("Give it up.", "The run ends as failed."),
+    "approve": ("Yes.", "It goes on."),
+    "yes": ("Yes.", "It goes on."),
+    "deny": ("No.", "It goes on without."),
+    "no": ("No.", "It goes on without."),
+}
+"""Answer, and what follows."""
+
+
+def needs_of(got: Collected, lines: Iterable[RunLine], times: Times) -> tuple[Need, ...]:
+    """Everything that waits for the owner, held and unknown runs first.
+
+    Args:
+        got: the night.
+        lines: its runs with their verdicts.
+        times: the zone of the night.
+
+    Returns:
+        Numbered from 1.
+
+    Raises:
+        Nothing.
+    """
+    listed = tuple(lines)
+    rows = {run.run: run for run in (*got.runs, *got.earlier.values())}
+    needs = [
+        _held(got, line, rows[line.run], times)
+        for line in listed
+        if line.verdict in {Verdict.HELD, Verdict.UNKNOWN} and line.run in rows
+    ]
+    needs += [_refuted(line) for line in listed if line.verdict is Verdict.REFUTED]
+    needs += _of_night(got, listed, times)
+    return tuple(
+        msgspec.structs.replace(need, number=number) for number, need in enumerate(needs, start=1)
+    )
+
+
+def _need(
+    line: RunLine, question: str, *, body: str, choices: tuple[Choice, ...], meanwhile: str
+) -> Need:
+    return Need(
+        number=0,
+        verdict=line.verdict,
+        question=question,
+        about=line.title,
+        name=line.name,
+        body=body,
+        detail=line.detail,
+        choices=choices,
+        meanwhile=meanwhile,
+        seqs=(line.seq,) if line.seq >= 0 else (),
+    )
+
+
+def _held(got: Collected, line: RunLine, run: RunRow, times: Times) -> Need:
+    if run.state != "held":
+        return _doubtful(got, line)
+    why = run.why or "held"
+    since = got.stories[run.run].phase_at if run.run in got.stories else 0
+    body = f"It has waited since {times.when(since)}." if since else ""
+    return _need(
+        line,
+        _QUESTIONS.get(why, f"Held: {one_line(why)}. What now?"),
+        body=body,
+        choices=tuple(_choice(line.name, said) for said in run.choices.split("\n") if said),
+        meanwhile="Until you answer: it stays as it is, and nothing of it is sent.",
+    )
+
+
+def _choice(name: str, said: str) -> Choice:
+    label, follows = _SAYS.get(said, (f"{one_line(said)}.", ""))
+    return Choice(label=label, follows=follows, command=f"tildawn answer {name} {said}")
+
+
+def _doubtful(got: Collected, line: RunLine) -> Need:
+    """An effect that nobody knows of, in a run that is not held (yet)."""
+    if got.goes_on or line.ended_at:
+        choices = (_look(line),)
+        meanwhile = "If you do nothing: the run stays as it is; nothing is sent again."
+    else:
+        choices = (_look(line), _go_on(got))
+        meanwhile = "If you do nothing: nothing happens; the night is not working."
+    return _need(line, "Did it happen?", body=line.why, choices=choices, meanwhile=meanwhile)
+
+
+def _refuted(line: RunLine) -> Need:
+    return _need(
+        line,
+        "Said done, and the check found otherwise.",
+        body="",
+        choices=(_look(line),),
+        meanwhile="If you do nothing: it counts as refuted, and what needs it does not begin.",
+    )
+
+
+def _look(line: RunLine) -> Choice:
+    return Choice(
+        label="Look at it.",
+        follows="Shows every step, what was sent, and what the check saw.",
+        command=f"tildawn show {line.name}",
+    )
+
+
+def _go_on(got: Collected) -> Choice:
+    night = got.night
+    if night is None:
+        return Choice(
+            label="Go on.", follows="Takes up every run where it was.", command="tildawn up"
+        )
+    return Choice(
+        label="Go on.",
+        follows="Takes up every run where it was; nothing on record runs again.",
+        command=f"tildawn resume {night.number}",
+    )
+
+
+# --- the night as a whole -----------------------------------------------------------------
+
+
+def _of_night(got: Collected, lines: tuple[RunLine, ...], times: Times) -> list[Need]:
+    night = got.night
+    if night is None or got.goes_on or night.state in {"closed", "accepted"}:
+        return []
+    left = sum(line.verdict in {Verdict.NOT_STARTED, Verdict.UNDER_WAY} for line in lines)
+    if not left:
+        return []
+    how = night_state(got)
+    question = {
+        NightState.STOPPED: f"The night stopped, and {count(left, 'run')} did not end.",
+        NightState.PARKED: f"The night was parked with {count(left, 'run')} left.",
+    }.get(how, f"The night broke off with {count(left, 'run')} left.")
+    choices = (_go_on(got),)
+    if how is NightState.STOPPED and night.rule == "budget":
+        choices = (
+            Choice(
+                label="Raise the budget.",
+                follows="The night goes on up to the new limit.",
+                command=f"tildawn budget {_raised(night.budget_micro_usd)}",
+            ),
+            *choices,
+        )
+    seq = {NightState.STOPPED: night.stopped, NightState.PARKED: night.parked}.get(
+        how, night.opened
+    )
+    return [
+        Need(
+            number=0,
+            verdict=None,
+            question=question,
+            about=Said(),
+            name=str(night.number),
+            body="",
+            detail=got.said(night.stopped, 0) if how is NightState.STOPPED else Said(),
+            choices=choices,
+            meanwhile="If you do nothing: they stay as they are.",
+            seqs=(seq,) if seq >= 0 else (),
+        )
+    ]
+
+
+def night_state(got: Collected) -> NightState:
+    """How the night stands, a dead one included; a house without nights counts as open.
+
+    Raises:
+        Nothing.
+    """
+    night = got.night
+    if night is None:
+        return NightState.OPEN
+    if night.state == "open" and not got.alive:
+        return NightState.DEAD
+    return NightState(night.state)
+
+
+def _raised(limit: int) -> str:
+    """A budget half as large again, in whole dollars, as something to type."""
+    return f"{max(-(-limit * 3 // 2_000_000), 1)}.00"
+
+
+def numbered(lines: Iterable[RunLine], needs: dict[str, int]) -> tuple[RunLine, ...]:
+    """The same lines, each with its number among what needs the owner.
+
+    Raises:
+        Nothing.
+    """
+    return tuple(
+        msgspec.structs.replace(line, need=needs[line.name]) if line.name in needs else line
+        for line in lines
+    )

@@ -1,0 +1,349 @@
+"""The morning report as a value: what a night came to, every line with the entry it stands on.
+
+What it is not: how it looks.  `build_report` (in ``watch.build``) makes it from the ledger;
+``watch.html``, ``watch.markdown`` and ``watch.terminal`` show it, and none of them decides.
+
+All instants are microseconds since 1970-01-01 UTC, 0 where there is none; all money is in
+millionths of a US dollar; ``seq`` and ``seqs`` are positions in the ledger, -1 for none.
+"""
+
+from enum import StrEnum
+from typing import ClassVar, cast
+
+import msgspec
+
+
+class Verdict(StrEnum):
+    """What became of one planned run.
+
+    ``UNDER_WAY`` exists only in the report of a night that is not over.
+    """
+
+    VERIFIED = "verified"
+    CLAIMED = "claimed"
+    REFUTED = "refuted"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    HELD = "held"
+    UNDER_WAY = "under-way"
+    NOT_STARTED = "not-started"
+
+
+class SecondMark(StrEnum):
+    """What else must be known of a verdict."""
+
+    SIMULATED = "simulated"
+    NO_CHANGE = "no change"
+    CHOSEN = "chosen by the worker"
+    EARLIER = "from an earlier night"
+
+
+class NightState(StrEnum):
+    """How a night stands: ``DEAD`` is one whose process went away without a word."""
+
+    ACCEPTED = "accepted"
+    OPEN = "open"
+    STOPPED = "stopped"
+    PARKED = "parked"
+    CLOSED = "closed"
+    DEAD = "dead"
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Said(_Part, frozen=True, kw_only=True):
+    """A text that came from outside, or the fact that it was erased."""
+
+    text: str = ""
+    erased: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.text) or self.erased
+
+
+class Headline(_Part, frozen=True, kw_only=True):
+    """The sentence, computed by counting; ``deck`` is the second one below it."""
+
+    count: str
+    needs: str
+    deck: tuple[str, ...]
+    simulated: bool
+
+
+class Night(_Part, frozen=True, kw_only=True):
+    """Which night it is."""
+
+    night: str
+    number: int
+    title: Said
+    state: NightState
+    opens: int
+    closes: int
+    opened_at: int
+    ended_at: int
+    outcome: str
+    simulated: bool
+    continues: str
+    seq: int
+
+
+class Count(_Part, frozen=True, kw_only=True):
+    """How many runs have a verdict."""
+
+    verdict: Verdict
+    meaning: str
+    runs: int
+
+
+class RunLine(_Part, frozen=True, kw_only=True):
+    """One planned run. ``name`` is what to type; ``run`` is empty where none exists yet."""
+
+    name: str
+    run: str
+    item: str
+    row: int
+    title: Said
+    verdict: Verdict
+    #: Our own sentence: why this verdict and no better one.
+    why: str
+    #: What the machine or the check said.
+    detail: Said
+    marks: tuple[SecondMark, ...]
+    started_at: int
+    ended_at: int
+    seq: int
+    #: Its number among what needs you, or 0.
+    need: int = 0
+
+
+class ItemLine(_Part, frozen=True, kw_only=True):
+    """An item of the plan: how many runs it was to have, and what its check is."""
+
+    item: str
+    title: str
+    planned: int
+    verified: int
+
+
+class Choice(_Part, frozen=True, kw_only=True):
+    """One thing the owner can say, what follows, and what to type."""
+
+    label: str
+    follows: str
+    command: str
+
+
+class Need(_Part, frozen=True, kw_only=True):
+    """Something that waits for the owner."""
+
+    number: int
+    verdict: Verdict | None
+    question: str
+    about: Said
+    name: str
+    body: str
+    detail: Said
+    choices: tuple[Choice, ...]
+    #: What happens if the owner does nothing.
+    meanwhile: str
+    seqs: tuple[int, ...]
+
+
+class Change(_Part, frozen=True, kw_only=True):
+    """Something different in the world: a file, a URL, rows, or calls with an effect."""
+
+    kind: str
+    target: Said
+    before: str
+    after: str
+    count: int
+    unknown: int
+    note: str
+    seq: int
+
+
+class Healed(_Part, frozen=True, kw_only=True):
+    """Something that went on without the owner: ``recovered`` of ``n``."""
+
+    kind: str
+    title: str
+    body: str
+    n: int
+    recovered: int
+    letter: str
+    seqs: tuple[int, ...]
+
+
+class MoneyLine(_Part, frozen=True, kw_only=True):
+    """What calls of one route cost, by where the number comes from."""
+
+    route: str
+    calls: int
+    micro_usd: int
+    #: reported, computed or assumed.
+    source: str
+    simulated: bool
+
+
+class Money(_Part, frozen=True, kw_only=True):
+    """Money of the night; ``limit`` is -1 without a budget."""
+
+    limit: int
+    spent: int
+    assumed: int
+    reserved: int
+    tokens_in: int
+    tokens_out: int
+    lines: tuple[MoneyLine, ...]
+    overruns: tuple[str, ...]
+    refused: int
+    #: Empty when the lines sum to what the budget says, else how they differ.
+    differs: str
+
+
+class Hours(_Part, frozen=True, kw_only=True):
+    """Where the hours went, in microseconds; the six add up to ``total``."""
+
+    begins_at: int
+    ends_at: int
+    total: int
+    working: int
+    waiting: int
+    idle: int
+    asleep: int
+    down: int
+    away: int
+    #: From the last work to the end of the window, 0 without a window.
+    to_spare: int
+
+
+class StopLine(_Part, frozen=True, kw_only=True):
+    """A rule that ended the taking of new work."""
+
+    rule: str
+    sentence: str
+    detail: Said
+    at: int
+    seq: int
+
+
+class Event(_Part, frozen=True, kw_only=True):
+    """Something on the night strip: crash, sleep, stop or away."""
+
+    kind: str
+    begins_at: int
+    ends_at: int
+    letter: str
+    words: str
+
+
+class Strip(_Part, frozen=True, kw_only=True):
+    """The night strip's span; ``now_at`` is 0 when the night is over."""
+
+    begins_at: int
+    ends_at: int
+    now_at: int
+    events: tuple[Event, ...]
+
+
+class Anomaly(_Part, frozen=True, kw_only=True):
+    """Something that does not look right; said, never hidden."""
+
+    kind: str
+    sentence: str
+    seqs: tuple[int, ...]
+
+
+class Ledger(_Part, frozen=True, kw_only=True):
+    """What the report was computed from."""
+
+    size: int
+    root: str
+    root_short: str
+    chain: str
+    first: int
+    verified_to: int
+    verified: int
+
+
+class EntryLine(_Part, frozen=True, kw_only=True):
+    """A ledger entry quoted in the report; ``leaf`` is its leaf hash in hexadecimal."""
+
+    seq: int
+    at: int
+    kind: str
+    about: str
+    leaf: str
+
+
+class Report(_Part, frozen=True, kw_only=True):
+    """A night, or the queue of a house that has had none."""
+
+    VERSION: ClassVar[int] = 1
+
+    version: int = 1
+    house: str
+    build: str
+    made_at: int
+    zone: str
+    night: Night | None
+    headline: Headline
+    planned: int
+    adds_up: bool
+    #: Empty when every planned run is listed once, else what differs.
+    differs: str
+    counts: tuple[Count, ...]
+    needs: tuple[Need, ...]
+    items: tuple[ItemLine, ...]
+    #: Every planned run once, in the order of the plan.
+    runs: tuple[RunLine, ...]
+    changed: tuple[Change, ...]
+    healed: tuple[Healed, ...]
+    money: Money
+    hours: Hours
+    stops: tuple[StopLine, ...]
+    strip: Strip
+    anomalies: tuple[Anomaly, ...]
+    ledger: Ledger
+    #: The entries that the lines above stand on; those of long lists are cut.
+    entries: tuple[EntryLine, ...]
+
+
+SCHEMA_ID = "urn:tildawn:schema:report:1"
+"""Names the schema; nothing is ever fetched."""
+
+
+def headline(report: Report) -> str:
+    """The first sentence of the report, such as ``24 of 26 verified. 2 need you.`` as text.
+
+    Raises:
+        Nothing.
+    """
+    return f"{report.headline.count} {report.headline.needs}"
+
+
+def render_json(report: Report) -> bytes:
+    """The whole report as JSON that fits `report_schema`, indented, ending in a line feed.
+
+    Raises:
+        Nothing.
+    """
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def report_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of `render_json`.
+
+    Raises:
+        Nothing.
+    """
+    (schema,), parts = msgspec.json.schema_components([Report], ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        **schema,
+        "$defs": cast("dict[str, object]", parts),
+    }
