@@ -81,9 +81,7 @@ def _differences(database: Database, shape: Shape, wanted: dict[Columns, Columns
         yield f"{shape.name} {key}: the facts make it, and it is not in the table"
 
 
-def _schema(
-    database: Database | apsw.Connection, names: Iterable[str]
-) -> set[tuple[str, str, str]]:
+def _schema(database: Database, names: Iterable[str]) -> set[tuple[str, str, str]]:
     known = set(names)
     sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
     rows: list[Columns] = database.execute(sql).fetchall()

@@ -117,6 +117,7 @@ class Store:
             CommitInDoubt: the disk failed; nobody may write any more in this process.
             StaleWriter: somebody else took the pen; likewise.
         """
+        self._saved = (self._size, self._chain, self._frontier.copy())
         try:
             try:
                 self._together(requests, epoch)
@@ -288,7 +289,6 @@ class Store:
             level = 1 if relaxed else 2
             self.database.execute(f"PRAGMA synchronous={level}")
             self._relaxed = relaxed
-        self._saved = (self._size, self._chain, self._frontier.copy())
         self.database.execute("BEGIN IMMEDIATE")
 
     def _record(self, taken: Sequence[tuple[Seq, Request]]) -> None:

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from msgspec.structs import astuple
 
@@ -139,6 +139,12 @@ def _takes_positions(row: type[Row], names: tuple[str, ...]) -> bool:
 
 def _key_of(row: type[Row], key: tuple[str, ...]) -> Callable[[Row], Key]:
     get: Callable[[Row], Any] = attrgetter(*key)
-    if len(key) == 1:
-        return lambda value: (row, get(value))
-    return lambda value: (row, *cast("tuple[int | str, ...]", get(value)))
+
+    def one(value: Row) -> Key:
+        return (row, get(value))
+
+    def several(value: Row) -> Key:
+        parts: tuple[int | str, ...] = get(value)
+        return (row, *parts)
+
+    return one if len(key) == 1 else several
