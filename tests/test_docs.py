@@ -17,11 +17,14 @@ import pytest
 
 from tildawn import errors
 from tildawn.errors import TildawnError
+from tildawn.runtime.plan import compile_body, compile_plan
 
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")])
 IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
+
+EXAMPLES = sorted((ROOT / "examples").glob("*/plan.yaml"))
 
 #: Sections of a decision, each beginning its paragraph in bold.
 DECISION_PARTS = ("Situation.", "Choice.", "Reasons.", "Price.", "Think again")
@@ -97,6 +100,20 @@ def test_commands_named_in_prose_exist(page: Path) -> None:
     missing = [line for line in commands(page, "tildawn") if not is_command(line)]
 
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_plans_shown_in_prose_are_accepted(page: Path) -> None:
+    """A reader copies the plan before reading the text around it."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```yaml\n(version:.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        compile_body(block.encode(), file=page.name, folder=ROOT / "examples/valentine")
+
+
+@pytest.mark.parametrize("plan", EXAMPLES, ids=lambda plan: plan.parent.name)
+def test_plans_shipped_as_examples_are_accepted(plan: Path) -> None:
+    """An example that is not run rots."""
+    assert compile_plan(plan).plan.items
 
 
 def test_commands_named_in_the_sources_exist() -> None:

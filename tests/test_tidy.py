@@ -306,6 +306,14 @@ def sources(*tops: str, suffix: str = "") -> list[Source]:
     return result
 
 
+def judged(rule: Rule, source: Source) -> Iterator[Complaint]:
+    """What a rule says; a module that does not parse is a complaint, too."""
+    try:
+        yield from rule(source)
+    except SyntaxError as error:
+        yield Complaint(source.path, error.lineno or 1, error.msg, "Python")
+
+
 PACKAGE = ["src/tildawn"]
 CODE = ["src", "tests", "benchmarks", "scripts"]
 EVERYTHING = sorted(TOP_FOLDERS | TOP_FILES)
@@ -339,7 +347,7 @@ RULES: list[tuple[Rule, list[str], str, Source]] = [
 )
 def test_the_tree_keeps_the_rule(rule: Rule, tops: list[str], suffix: str) -> None:
     """A rule that is not a test is a wish."""
-    complaints = [str(c) for source in sources(*tops, suffix=suffix) for c in rule(source)]
+    complaints = [str(c) for source in sources(*tops, suffix=suffix) for c in judged(rule, source)]
 
     if complaints:
         pytest.fail("\n" + "\n".join(complaints), pytrace=False)

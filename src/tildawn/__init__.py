@@ -12,22 +12,29 @@ from tildawn.units import duration, usd
 
 
 __all__ = [
+    "Context",
     "Effect",
+    "Retry",
     "TildawnError",
     "__version__",
     "duration",
+    "step",
     "task",
     "usd",
 ]
 
 if TYPE_CHECKING:  # what `_LAZY` loads, for those who read types and run nothing
-    from tildawn.engine.task import task
+    from tildawn.engine.task import Retry, task
+    from tildawn.runtime.context import Context, step
 
 #: The version of the installed distribution.
 __version__: str
 
 #: Where each name that is loaded on first use lives.
 _LAZY = {
+    "Context": "tildawn.runtime.context",
+    "Retry": "tildawn.engine.task",
+    "step": "tildawn.runtime.context",
     "task": "tildawn.engine.task",
 }
 
