@@ -25,8 +25,11 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 
 nitpicky = True
 # Names of Python and of libraries have no inventory here: none is fetched from a network.
-# Units are NewTypes of int, explained where they are used.
-nitpick_ignore_regex = [("py:.*", r"(?!tildawn).*"), ("py:class", r"tildawn\.units\..*")]
+# Signatures also name private types, which have no page of their own.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!tildawn).*"),
+    ("py:class", r"tildawn\.(engine|runtime|units)\..*"),
+]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 default_role = "code"
