@@ -48,7 +48,7 @@ class Command:
         self.due = due
         self.decode = decode
         self.start = start
-        self.stop: Callable[[], None] | None = None
+        self.stop: Callable[[], object] | None = None
         self.future: asyncio.Future[Any] | None = None
         self.handle: asyncio.TimerHandle | None = None
         self.live = False
@@ -102,6 +102,7 @@ class Driver:
         self._listeners: dict[str, deque[Command]] = {}
         self._timers: dict[asyncio.TimerHandle, Command] = {}
         self._backlog: deque[Record] = deque()
+        self._stops: list[Callable[[], object]] = []
         self._over = False
 
     # -- the life of a driver ------------------------------------------------------------
@@ -153,6 +154,8 @@ class Driver:
         while True:
             with self._activation():
                 self.loop.drain()
+            while self._stops:
+                self._stops.pop()()
             if self._finished():
                 return
             record = self._next_on_record()
@@ -315,8 +318,7 @@ class Driver:
     def _given_up(self, command: Command, future: "asyncio.Future[Any]") -> None:
         if future.cancelled() and self.open.pop(command.path, None) is not None:
             self.dropped.add(command.path)
-            if command.live and command.stop is not None:
-                command.stop()
+            self._stop_later(command)
 
     def listen(self, name: str) -> "asyncio.Future[Any]":
         """Ask for the next event of that name; one that came before counts."""
@@ -359,8 +361,12 @@ class Driver:
         command = self._timers.pop(handle, None)
         if command is not None and self.open.pop(command.path, None) is not None:
             self.dropped.add(command.path)
-            if command.live and command.stop is not None:
-                command.stop()
+            self._stop_later(command)
+
+    def _stop_later(self, command: Command) -> None:
+        """Stop live work once the run's loop has been left: stopping is the host's business."""
+        if command.live and command.stop is not None:
+            self._stops.append(command.stop)
 
 
 def _inbox(record: Record) -> bool:

@@ -34,6 +34,11 @@ from tildawn.units import SECOND, Micros, Seq
 SHOW_WAIT_AFTER = SECOND
 """A resident run that waits longer than this is shown as waiting."""
 
+PARK_AT_ONCE = 64
+"""Runs that leave memory together when more want in: one group commit."""
+
+_FOR_EVER = Micros(2**62)
+
 MakeContext = Callable[[Asking], object]
 """Makes the context that a task's function gets."""
 
@@ -136,6 +141,21 @@ class Engine:
         if isinstance(self._pool, ThreadPoolExecutor):
             self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def abandon(self) -> None:
+        """Forget everything in memory at once, as a crash would; nothing is appended.
+
+        For a holder whose pen was taken: from here on only the next holder may write.
+        """
+        self._stopping = True
+        for loop in self._loops:
+            loop.cancel()
+        for resident in list(self.residents.values()):
+            resident.driver.leave()
+            resident.work.stop()
+        self.residents.clear()
+        if isinstance(self._pool, ThreadPoolExecutor):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
     # -- dispatching ---------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -180,8 +200,8 @@ class Engine:
             return
         waiting = [one for one in self.residents.values() if one.waiting_until is not None]
         waiting.sort(key=lambda one: cast("int", one.waiting_until), reverse=True)
-        for resident in waiting[:64]:
-            self._park(resident, cast("Micros", resident.waiting_until))
+        for resident in waiting[:PARK_AT_ONCE]:
+            self._park(resident, *_waits(resident.driver))
 
     def _claim(self, row: RunRow) -> None:
         if row.run in self.residents or row.run in self._starting:
@@ -340,28 +360,45 @@ class Engine:
             self._consider(resident)
 
     def _consider(self, resident: Resident) -> None:
+        """Every branch waits: show it when it lasts, leave memory when it lasts long."""
         self._suspects.rested(resident.row.run)
-        commands = list(resident.driver.open.values())
-        if not commands:
+        if not resident.driver.open:
             return
-        dues = [Micros(command.due) for command in commands if command.due]
-        until = min(dues, default=Micros(0))
-        wait = until - self.clock.wall() if until else self.limits.park_after + 1
-        on = ", ".join(sorted({f"{command.kind} {command.name}".strip() for command in commands}))
-        resident.waiting_until = until
-        if wait > self.limits.park_after:
+        until, on = _waits(resident.driver)
+        resident.waiting_until = until or _FOR_EVER
+        if until and until - self.clock.wall() > self.limits.park_after:
             self._park(resident, until, on)
-        elif wait > SHOW_WAIT_AFTER and not any(one.kind == "later" for one in commands):
-            entry = self.ledger.draft(
-                RunWaited(on=on[:200], until=until), run=resident.row.run
-            )
-            self.ledger.submit([entry], expect=[resident.work.fence], done=None)
+            return
+        seen = resident.driver.arrivals
+        self._timers.add(Micros(self.clock.wall() + SHOW_WAIT_AFTER),
+                         lambda: self._show_wait(resident, seen))
 
-    def _park(self, resident: Resident, until: Micros, on: str = "room") -> None:
+    def _show_wait(self, resident: Resident, seen: int) -> None:
+        if not self._still_waits(resident, seen):
+            return
+        until, on = _waits(resident.driver)
+        if not any(one.kind == "later" for one in resident.driver.open.values()):
+            entry = self.ledger.draft(RunWaited(on=on, until=until), run=resident.row.run)
+            self.ledger.submit([entry], expect=[resident.work.fence], done=None)
+        self._timers.add(Micros(self.clock.wall() + self.limits.park_after),
+                         lambda: self._park_if_idle(resident, seen))
+
+    def _park_if_idle(self, resident: Resident, seen: int) -> None:
+        if self._still_waits(resident, seen):
+            self._park(resident, *_waits(resident.driver))
+
+    def _still_waits(self, resident: Resident, seen: int) -> bool:
+        return (
+            self.residents.get(resident.row.run) is resident
+            and resident.driver.arrivals == seen
+            and all(one.kind in WAITING for one in resident.driver.open.values())
+        )
+
+    def _park(self, resident: Resident, until: Micros, on: str) -> None:
         if resident.parking >= 0:
             return
         resident.parking = resident.driver.arrivals
-        fact = RunWaited(on=on[:200], until=until, parked=True)
+        fact = RunWaited(on=on, until=until, parked=True)
         entry = self.ledger.draft(fact, run=resident.row.run)
         self.ledger.submit([entry], expect=[resident.work.fence],
                            done=lambda outcome: self._parked(resident, outcome))
@@ -411,6 +448,14 @@ def _main(
         return await task.start(context, arguments)
 
     return main()
+
+
+def _waits(driver: Driver) -> tuple[Micros, str]:
+    """Until when (0 for as long as it takes) and for what a driver's branches wait."""
+    commands = list(driver.open.values())
+    dues = [command.due for command in commands if command.due]
+    on = ", ".join(sorted({f"{one.kind} {one.name}".strip() for one in commands}))
+    return Micros(min(dues, default=0)), on[:200]
 
 
 def _unchanged(row: RunRow) -> Callable[[Row | None], bool]:

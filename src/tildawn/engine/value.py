@@ -5,7 +5,7 @@ sees on its first run is what it would see on a replay: every value makes the ro
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast, get_args, get_origin
 
 import msgspec
@@ -83,17 +83,15 @@ def encode(value: object, *, where: str) -> bytes:
         BadValue: the value has no JSON form, holds NaN or an infinity, or is too large.
     """
     try:
+        if type(value) not in _SCALARS and (odd := _odd(value)):
+            raise TypeError(odd)
         text = _ENCODER.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+    except _NO_JSON as error:
         message = f"{where} cannot be recorded as JSON: {error}"
         raise BadValue(message, hint="return plain data, or keep it with ctx.artifact") from None
     if len(text) > VALUE_BYTES_MAX:
         message = f"{where} is {len(text):,} bytes long; at most {VALUE_BYTES_MAX:,} are recorded"
         raise BadValue(message, hint="keep it with ctx.artifact and pass the artifact on")
-    # msgspec writes NaN and the infinities as null; silence there would be damage.
-    if b"null" in text and not _finite(value):
-        message = f"{where} holds NaN or an infinity, which JSON cannot say"
-        raise BadValue(message, hint="use None for a missing number")
     return text
 
 
@@ -101,9 +99,6 @@ def _to_json(value: object) -> object:
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json")
-    if isinstance(value, set | frozenset):
-        message = "a set has no order; use a list"
-        raise NotImplementedError(message)
     message = f"a {type(value).__qualname__} is no plain data"
     raise NotImplementedError(message)
 
@@ -119,19 +114,37 @@ def _from_json(kind: type, value: object) -> object:
 _ENCODER = msgspec.json.Encoder(enc_hook=_to_json, order="deterministic")
 
 
-def _finite(value: object) -> bool:
+_SCALARS = frozenset({str, int, bool, type(None), bytes})
+
+_NO_JSON = (TypeError, ValueError, OverflowError, RecursionError, NotImplementedError,
+            msgspec.MsgspecError)
+
+
+def _odd(value: object) -> str:
+    """What in a value would come back as something else, or an empty text.
+
+    msgspec writes NaN and the infinities as null, and a set as a list in some order; silence
+    there would be damage.
+    """
     if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_finite, cast("dict[object, object]", value).values()))
+        return "" if math.isfinite(value) else "it holds NaN or an infinity; use None"
+    if isinstance(value, set | frozenset):
+        return "it holds a set, which has no order; use a list"
+    for part in _inside(value):
+        if type(part) not in _SCALARS and (odd := _odd(part)):
+            return odd
+    return ""
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return cast("Mapping[object, object]", value).values()
     if isinstance(value, list | tuple):
-        return all(map(_finite, cast("list[object]", value)))
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return _finite(dump())
-    if isinstance(value, msgspec.Struct) or hasattr(value, "__dataclass_fields__"):
-        return _finite(msgspec.to_builtins(value, enc_hook=_to_json))
-    return True
+        return cast("list[object]", value)
+    if isinstance(value, msgspec.Struct):
+        return [getattr(value, name) for name in value.__struct_fields__]
+    fields = getattr(value, "__dataclass_fields__", None) or getattr(value, "model_fields_set", ())
+    return [getattr(value, name) for name in fields]
 
 
 def _refuse_types(annotation: object, where: str) -> None:
