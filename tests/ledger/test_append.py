@@ -69,7 +69,9 @@ def test_a_false_expectation_refuses_only_its_append_and_gives_the_row(ledger: L
 
 async def _held(ledger: Ledger, gate: Any) -> asyncio.Task[Any]:
     """Start an append that holds the writer until the gate opens."""
-    first = asyncio.create_task(ledger.append([note(ledger, 0, run="gate-keeper")], expect=[gate.expect()]))
+    first = asyncio.create_task(
+        ledger.append([note(ledger, 0, run="gate-keeper")], expect=[gate.expect()])
+    )
     await asyncio.to_thread(gate.entered.wait, 30)
     return first
 
@@ -119,7 +121,9 @@ def test_a_row_that_is_added_twice_refuses_the_second(
     assert second.row.seq == first.first
 
 
-def test_a_row_added_before_a_restart_is_still_there_to_refuse(house: Callable[..., Ledger]) -> None:
+def test_a_row_added_before_a_restart_is_still_there_to_refuse(
+    house: Callable[..., Ledger],
+) -> None:
     """With nothing in memory the table's own key must notice, and only that caller may suffer."""
     first = house()
     first.append_now([note(first, 1, run="r")])
@@ -191,7 +195,13 @@ def test_a_constraint_sees_every_state_in_the_order_of_the_facts(ledger: Ledger,
 
     async def seats() -> list[Any]:
         held = await _held(ledger, gate)
-        changes = [Seated(who="a"), Seated(who="b"), Risen(who="a"), Seated(who="b"), Seated(who="a")]
+        changes = [
+            Seated(who="a"),
+            Seated(who="b"),
+            Risen(who="a"),
+            Seated(who="b"),
+            Seated(who="a"),
+        ]
         tasks = [asyncio.create_task(ledger.append([ledger.draft(data)])) for data in changes]
         await asyncio.sleep(0)
         gate.open.set()
@@ -243,9 +253,7 @@ def test_outcomes_come_in_ledger_order_with_one_wake_up_a_batch(
     assert wakes == [1, 200]
 
 
-def test_a_batch_is_one_commit_with_one_sync(
-    house: Callable[..., Ledger], gate: Any
-) -> None:
+def test_a_batch_is_one_commit_with_one_sync(house: Callable[..., Ledger], gate: Any) -> None:
     """Group commit is where the throughput comes from; more syncs would halve it silently."""
     with FaultyDisk("counting") as disk:
         ledger = house(vfs="counting")
