@@ -353,9 +353,8 @@ class RecordShape:
         for spec in self.fields:
             if spec.required and spec.name not in held and spec.name not in misspelt:
                 expected = f"{spec.name}: {spec.help or '…'}"
-                reading.problems.add(
-                    node.mark, f"{what} has no {spec.name!r}", expected=spec.help or None
-                )
+                found = f"{what} has no {spec.name!r}"
+                reading.problems.add(node.mark, found, expected=expected)
         return held
 
     def schema(self) -> Schema:

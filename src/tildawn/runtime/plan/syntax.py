@@ -120,7 +120,20 @@ def _seen(event: Event, token: Token, text: str) -> Seen:
         return Seen(token, mark, anchor=anchor, tag=named)
     raw = text[event.start_mark.index : event.end_mark.index]
     plain = event.style is None
-    return Seen(token, mark, str(event.value), raw, plain, anchor=anchor, tag=named)
+    value = _whole(str(event.value), mark)
+    return Seen(token, mark, value, raw, plain, anchor=anchor, tag=named)
+
+
+def _whole(value: str, mark: Mark) -> str:
+    """The text with escaped surrogate pairs joined, as JSON writes characters beyond U+FFFF."""
+    if not any("\ud800" <= character <= "\udfff" for character in value):
+        return value
+    try:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise Unreadable(
+            mark, "half of a surrogate pair", "both halves, or one \\U escape"
+        ) from None
 
 
 def _bad_character(error: ReaderError, text: str) -> Unreadable:
