@@ -16,7 +16,6 @@ from tildawn.engine.port import Perform
 from tildawn.engine.task import StepDef, TaskDef, check_name
 from tildawn.engine.work import Work
 from tildawn.errors import BadValue
-from tildawn.ids import RunId
 
 
 ARTIFACT_BYTES_MAX = 256 * 1024 * 1024
@@ -113,11 +112,10 @@ class Asking:
     ) -> "asyncio.Future[Any]":
         """Run another task as a child and wait for its result."""
         text = task.arguments.encode(args, kwargs)
-        path = self._path(task.name, key)
-        named = hashlib.sha256(f"{self.driver.run} {path}".encode()).hexdigest()[:32]
         command = Command(
-            path, "child", self.driver.scope(), name=task.name, decode=task.result.decode,
-            start=lambda asked: self.work.start_child(asked, RunId(named), task, text),
+            self._path(task.name, key), "child", self.driver.scope(), name=task.name,
+            decode=task.result.decode,
+            start=lambda asked: self.work.start_child(asked, task, text),
         )
         return self.driver.ask(command)
 

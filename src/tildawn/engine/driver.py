@@ -95,6 +95,8 @@ class Driver:
         self.main: asyncio.Task[Any] | None = None
         self.arrivals = 0
         self.cancel_seen = False
+        #: The parent gave this run up and is not told of its end.
+        self.detached = False
         self.evicting = False
         self._around = surroundings
         self._activation = activation
@@ -115,6 +117,8 @@ class Driver:
 
     def arrive(self, record: Record) -> None:
         """Take a record that was just committed; called in ledger order."""
+        if record.seq <= self.history.last_seq:
+            return  # Read as history already: it was committed before this driver was made.
         self.arrivals += 1
         if self.main is None:
             self._backlog.append(record)
@@ -123,9 +127,7 @@ class Driver:
 
     def _absorb(self) -> None:
         while self._backlog and not self._over:
-            record = self._backlog.popleft()
-            if record.seq > self.history.last_seq:
-                self._tell_live(record)
+            self._tell_live(self._backlog.popleft())
 
     def _tell_live(self, record: Record) -> None:
         if self._tell(record):
@@ -234,6 +236,7 @@ class Driver:
         data = record.fact.data
         if isinstance(data, RunCancelAsked):
             self.cancel_seen = True
+            self.detached = self.detached or data.detached
             cast("asyncio.Task[Any]", self.main).cancel()
             return True
         if isinstance(data, EventReceived):

@@ -41,6 +41,8 @@ class Endings:
 
     def of(self, driver: Driver, row: RunRow, task: TaskDef[..., Any], now: Micros) -> list[Entry]:
         """What follows from the end of the main branch or from a replay that disagreed."""
+        if driver.detached:
+            row = msgspec.structs.replace(row, parent="", parent_path="")
         if driver.mismatch is not None:
             return self.held(row, "replay-mismatch", str(driver.mismatch), MISMATCH_CHOICES,
                              void=driver.mismatch_seq)

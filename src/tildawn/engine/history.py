@@ -80,8 +80,10 @@ def _slot(data: object) -> int | None:
 def failed(record: Record) -> bool:
     """Whether the record told of a failure."""
     data = record.fact.data
-    return isinstance(data, StepFailed | CallRefused) or (
-        isinstance(data, CallSettled) and bool(data.fault)
+    return (
+        isinstance(data, StepFailed | CallRefused)
+        or (isinstance(data, CallSettled) and bool(data.fault))
+        or (isinstance(data, ChildEnded) and data.state != "done")
     )
 
 

@@ -101,9 +101,9 @@ _FINAL = frozenset({"misused", "bad-value", "bad-task", "bad-plan", "bypassed", 
 
 
 def parse_error(text: bytes | None) -> ErrorText:
-    """The recorded error, or a note that its text was erased."""
+    """The recorded error, or a note that there is none."""
     if text is None:
-        return ErrorText(type="Erased", message="the text of this error was erased")
+        return ErrorText(type="Stopped", message="no error is on record")
     return msgspec.json.decode(text, type=ErrorText, strict=False)
 
 
@@ -123,6 +123,8 @@ def error_of(told: Told) -> TildawnError | None:
         error.fields["retryable"] = data.fault not in _HOPELESS
     elif isinstance(data, ChildEnded) and data.state != "done":
         error = _rebuild(RunFailed, f"child {told.name} ({data.state})", told.record)
+        if data.state == "cancelled":
+            error.fields["retryable"] = False  # its owner stopped it; do not start it again
     if error is not None:
         setattr(error, ORIGIN, told.record.seq)
     return error

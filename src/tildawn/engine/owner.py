@@ -4,6 +4,7 @@ What it is not: driving runs.  Each of these is one append with an expectation, 
 people who press at once get one effect and one honest answer.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ import msgspec
 from tildawn.engine.ending import PAUSED_CHOICES
 from tildawn.engine.engine import Engine
 from tildawn.engine.task import TaskDef
-from tildawn.errors import Busy, Misused, UnknownName
+from tildawn.engine.work import BUSY_WAIT
+from tildawn.errors import Busy, Misused, TildawnError, UnknownName
 from tildawn.facts.call import CallResolved
 from tildawn.facts.fact import Fact, FactData, Payload
 from tildawn.facts.run import (
@@ -25,7 +27,7 @@ from tildawn.facts.run import (
 )
 from tildawn.facts.step import EventReceived
 from tildawn.ids import Ids, RunId
-from tildawn.ledger.entry import Committed, Entry, Unmet
+from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.run import ENDED, RunKeyRow, RunRow
@@ -296,13 +298,28 @@ class Owner:
     # -- shared --------------------------------------------------------------------------
 
     async def _append(self, entries: list[Entry], expect: Expect) -> bool:
-        answer = await self._ledger.append(entries, expect=[expect])
-        if not isinstance(answer, Committed):
-            return False
-        for offset, entry in enumerate(entries):
-            self._engine.heard(Seq(answer.first + offset), entry)
+        """Append, and tell the runs concerned; False when the expectation did not hold."""
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            # Told here and not by whoever awaits: a run hears its records in ledger order.
+            if isinstance(outcome, Committed):
+                for offset, entry in enumerate(entries):
+                    self._engine.heard(Seq(outcome.first + offset), entry)
+            if not answered.done():
+                answered.set_result(outcome)
+
+        while True:
+            try:
+                self._ledger.submit(entries, expect=[expect], done=done)
+                break
+            except Busy:
+                await self._engine.clock.sleep(BUSY_WAIT)
+        outcome = await answered
+        if isinstance(outcome, TildawnError):
+            raise outcome
         self._engine.wake()
-        return True
+        return isinstance(outcome, Committed)
 
     def _row(self, run: str) -> RunRow:
         with self._ledger.read() as reader:

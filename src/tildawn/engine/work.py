@@ -5,6 +5,8 @@ it when the record is committed, in ledger order.
 """
 
 import asyncio
+import hashlib
+import itertools
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -209,9 +211,9 @@ class Work:
 
     # -- children ------------------------------------------------------------------------
 
-    def start_child(self, command: Command, child: RunId, task: TaskDef[..., Any],
-                    text: bytes) -> None:
+    def start_child(self, command: Command, task: TaskDef[..., Any], text: bytes) -> None:
         """Accept the child run; one that was accepted before is waited for."""
+        child = self._child_of(command.path)
         payload = self.ledger.payload(text)
         data = RunAccepted(
             task=task.name, args=payload.digest, queue=task.queue, parent=self.row.run,
@@ -229,6 +231,17 @@ class Work:
 
         self._submit([entry], (self.fence,), done)
 
+    def _child_of(self, path: str) -> RunId:
+        """The child that stands at a place: a new one where an earlier one came to nothing."""
+        with self.ledger.read() as reader:
+            for turn in itertools.count():
+                place = f"{self.row.run} {path} {turn}".encode()
+                name = hashlib.sha256(place).hexdigest()[:32]
+                row = reader.get(RunRow, name)
+                if row is None or (row.parent and row.state not in {"failed", "cancelled"}):
+                    return RunId(name)
+        raise AssertionError
+
     def _cancel_child(self, child: RunId) -> None:
         if self.driver.evicting:
             return  # The parent only leaves memory; its child goes on.
@@ -237,7 +250,7 @@ class Work:
             return isinstance(row, RunRow) and row.state not in ENDED
 
         expect = Expect(row=RunRow, key=(child,), test=going, why="ended")
-        entry = self.ledger.draft(RunCancelAsked(), run=child)
+        entry = self.ledger.draft(RunCancelAsked(detached=True), run=child)
         self._submit([entry], (expect,),
                      lambda outcome: self._events.cancel_asked(child, entry, outcome))
 

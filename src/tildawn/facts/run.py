@@ -119,9 +119,13 @@ class RunFailed(FactData, frozen=True):
 
 
 class RunCancelAsked(FactData, frozen=True):
-    """Somebody asked the run to stop."""
+    """Somebody asked the run to stop.
+
+    ``detached``: its parent gave it up and is not told of its end.
+    """
 
     reason: str = ""
+    detached: bool = False
 
     PAYLOADS = ("reason",)
 

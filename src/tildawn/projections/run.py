@@ -285,8 +285,10 @@ def _ask_cancel(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     row = get(RunRow, fact.run)
     if row is None or row.state in ENDED:
         return
-    woken = _woken(row)
-    yield Put(msgspec.structs.replace(woken, cancel_asked=1))
+    row = msgspec.structs.replace(_woken(row), cancel_asked=1)
+    if cast("RunCancelAsked", fact.data).detached:
+        row = msgspec.structs.replace(row, parent="", parent_path="")
+    yield Put(row)
 
 
 def _repeat(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
