@@ -1,13 +1,11 @@
 """Templates: plain data in, no way to anything else, and values keep their type."""
 
-from typing import cast
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tildawn.errors import BadValue
-from tildawn.facts.plan import Env, Expr, Fixed, ListOf, MapOf, Mode, Part, Template, Text
+from tildawn.facts.plan import Env, Expr, Filter, Fixed, ListOf, MapOf, Mode, Part, Template, Text
 from tildawn.runtime.plan import Sealed, expanded, render, render_text, unexpanded
 from tildawn.runtime.plan.filters import FILTERS
 from tildawn.runtime.plan.render import evaluate
@@ -237,8 +235,8 @@ _STEPS = st.one_of(
     st.sampled_from(["__class__", "__dict__", "keys", "format", "real", "gi_frame", "a"]),
     st.integers(-2, 2),
 )
-_FILTER_CALLS = st.sampled_from(
-    ["", "upper", "json", "length", "first", "last", "join", "join('a')", "title", "round(2)"]
+_FILTERS = st.sampled_from(
+    [Filter("upper"), Filter("json"), Filter("length"), Filter("first"), Filter("join", ("a",))]
 )
 _DATA = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=4), st.builds(_Trap)),
@@ -249,15 +247,11 @@ _DATA = st.recursive(
 )
 
 
-@given(_DATA, st.lists(_STEPS, max_size=3), st.lists(_FILTER_CALLS, max_size=2))
+@given(_DATA, st.lists(_STEPS, max_size=3), st.lists(_FILTERS, max_size=2))
 def test_no_expression_reaches_an_attribute_of_any_object(data, steps, filters):
     """`{{ x.__class__.__mro__ }}` is how other template languages were broken."""
-    text = "".join(f"[{step!r}]" for step in steps) + "".join(f" | {f}" for f in filters if f)
-    parsed = parse_template(f"{{{{ x{text} }}}}")
-    if parsed.faults:
-        return
     try:
-        found = evaluate(cast("Expr", parsed.parts[0]), {"x": data})
+        found = evaluate(Expr("x", tuple(steps), tuple(filters)), {"x": data})
     except BadValue:
         return
     assert _is_from(found)

@@ -30,6 +30,8 @@ def find_task(folder: Path, ref: TaskRef, tell: Tell) -> None:
     Raises:
         Nothing.
     """
+    # A file may be younger than what Python remembers of its folder.
+    importlib.invalidate_caches()
     spec = _spec(folder, ref.module)
     if spec is None:
         modules = sorted(path.stem for path in folder.glob("*.py"))
