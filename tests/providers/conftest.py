@@ -35,7 +35,7 @@ class Stage:
         """Wait until the simulator has seen something."""
         if self.server is not None:
             await self.server.until(happened)
-        while not happened(self.model):
+        while not happened(self.model):  # noqa: ASYNC110  in process there is nobody to tell us
             await asyncio.sleep(0)
 
 

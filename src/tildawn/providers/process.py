@@ -89,11 +89,14 @@ async def kill_group(pid: int, start: str, *, clock: Clock, grace: Micros = GRAC
 
 
 def kill_now(pid: int) -> None:
-    """Kill a process group without asking.
+    """Kill a wrapper, its group and, on Linux, whoever it started, without asking.
 
     Raises:
         Nothing.
     """
+    for child in _descendants(pid):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
@@ -108,6 +111,8 @@ async def _gone(pid: int, start: str, clock: Clock, patience: Micros) -> bool:
 
 
 class _Seen(msgspec.Struct, frozen=True):
+    pid: int
+    parent: int
     group: int
     ticks: str
 
@@ -122,8 +127,20 @@ def _seen(pid: int) -> _Seen | None:
     except OSError:
         return None
     fields = line.rpartition(")")[2].split()
-    state, group, ticks = fields[0], fields[2], fields[19]
-    return None if state in {"Z", "X"} else _Seen(int(group), ticks)
+    state, parent, group, ticks = fields[0], fields[1], fields[2], fields[19]
+    if state in {"Z", "X"}:
+        return None
+    return _Seen(pid, int(parent), int(group), ticks)
+
+
+def _descendants(pid: int) -> set[int]:
+    if sys.platform != "linux":
+        return set()
+    parents = {seen.pid: seen.parent for seen in _everybody()}
+    found = set[int]()
+    while more := {child for child, parent in parents.items() if parent in found | {pid}} - found:
+        found |= more
+    return found
 
 
 def _everybody() -> Iterator[_Seen]:

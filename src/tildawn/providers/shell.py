@@ -11,10 +11,11 @@ import asyncio
 import errno
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -89,7 +90,7 @@ async def run(
 ) -> ShellAnswer:
     """Run a program to its end.
 
-    Cancelling asks the program and all it started to end, kills them half a second later, and
+    Cancelling asks the program and all it started to end, kills them a moment later, and
     goes on when they are gone.
 
     Args:
@@ -108,56 +109,41 @@ async def run(
         raise Fault(FaultKind.BAD_REQUEST, detail, sent=False)
     ours, theirs = socket.socketpair()
     try:
-        process = await _spawn(request, theirs)
+        process = _spawn(request, theirs)
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-    line = _Line(*await asyncio.open_connection(sock=ours))
-    running = _Running(process, line, request.tail_bytes)
+    running = await _Running.of(process, ours, request.tail_bytes)
     try:
         if on_start is not None:
             await on_start(process.pid, start_time(process.pid) or "")
         if wire is not None:
             wire.sent = True
-        line.writer.write(b"g")
+        running.go()
         return await running.ended()
     finally:
         await running.gone()
 
 
-async def _spawn(request: ShellRequest, line: socket.socket) -> asyncio.subprocess.Process:
+def _spawn(request: ShellRequest, line: socket.socket) -> subprocess.Popen[bytes]:
     env = dict(request.env)
     env["PATH"] = f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"
     coerced = "as-is" if "LC_CTYPE" in env else "coerced"
     command = (sys.executable, "-I", "-S", wrapper.__file__, coerced, *request.argv)
     try:
-        return await asyncio.create_subprocess_exec(
-            *command,
+        return subprocess.Popen(  # noqa: S603  running programs is what this is for
+            command,
             cwd=request.cwd,
             env=env,
             stdin=line.fileno(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
         raise Fault(FaultKind.BAD_REQUEST, f"{error}", sent=False) from error
-
-
-class _Line:
-    """Our end of the socket to the wrapper."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def heard(self) -> str:
-        try:
-            return (await self.reader.readline()).decode().strip()
-        except ConnectionError:
-            return ""
 
 
 class _Tail:
@@ -168,39 +154,65 @@ class _Tail:
         self._kept = bytearray()
         self.total = 0
 
-    async def follow(self, reader: asyncio.StreamReader) -> None:
-        while piece := await reader.read(64 * 1024):
-            self.total += len(piece)
-            self._kept += piece
-            del self._kept[: -self._limit or None]
+    async def follow(self, pipe: IO[bytes]) -> None:
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            while piece := await reader.read(64 * 1024):
+                self.total += len(piece)
+                self._kept += piece
+                del self._kept[: -self._limit or None]
+        finally:
+            transport.close()
 
     def last(self) -> bytes:
         return bytes(self._kept)
 
 
 class _Running:
-    def __init__(self, process: asyncio.subprocess.Process, line: _Line, limit: int) -> None:
+    """A wrapper at work.  Its end of the line is nobody else's, so the line ends when it does."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        limit: int,
+    ) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         self._process = process
-        self._line = line
+        self._writer = writer
         self._out, self._err = _Tail(limit), _Tail(limit)
+        self._line = asyncio.ensure_future(_all(reader))
         self._readers = (
             asyncio.ensure_future(self._out.follow(process.stdout)),
             asyncio.ensure_future(self._err.follow(process.stderr)),
         )
 
+    @classmethod
+    async def of(
+        cls, process: subprocess.Popen[bytes], line: socket.socket, limit: int
+    ) -> "_Running":
+        reader, writer = await asyncio.open_connection(sock=line)
+        return cls(process, reader, writer, limit)
+
+    def go(self) -> None:
+        self._writer.write(b"g")
+
     async def ended(self) -> ShellAnswer:
-        said = await self._line.heard()
-        # The wrapper now ends what is left of the group; then nobody holds the pipes.
-        await self._process.wait()
+        word, _, number = (await asyncio.shield(self._line)).partition(" ")
+        if word not in {"status", "error"}:
+            kill_now(self._process.pid)  # nobody else is left to end the program
+            detail = "the wrapper was killed by somebody else, and the program with it"
+            raise Fault(FaultKind.UNKNOWN, detail, sent=True)
+        # Nobody of the group is left to hold the pipes.
         await asyncio.wait(self._readers, timeout=_DRAIN_SECONDS)
-        word, _, number = said.partition(" ")
         if word == "error":
             raise _not_started(int(number))
-        if word != "status":
-            detail = "the program was killed together with its wrapper, by somebody else"
-            raise Fault(FaultKind.UNKNOWN, detail, sent=True)
         code = int(number)
         return ShellAnswer(
             exit_code=code if code >= 0 else None,
@@ -212,23 +224,26 @@ class _Running:
         )
 
     async def gone(self) -> None:
-        """Close the line, which tells the wrapper to end everybody, and see it done."""
-        self._line.writer.close()
+        """Say that we want no more, and see that everybody has ended."""
+        if not self._line.done() and self._writer.can_write_eof():
+            self._writer.write_eof()
         try:
-            async with asyncio.timeout(_GONE_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
-            kill_now(self._process.pid)
-            await self._process.wait()
-        except asyncio.CancelledError:  # cancelled again: no more patience
-            kill_now(self._process.pid)
-            raise
-        finally:
-            for reader in self._readers:
+            await asyncio.wait({self._line}, timeout=_GONE_SECONDS)
+        finally:  # also if cancelled again: no more patience then
+            if not self._line.done():
+                kill_now(self._process.pid)
+            self._process.wait()  # a moment: it has closed its files, or has been killed
+            for reader in (*self._readers, self._line):
                 reader.cancel()
-            await asyncio.gather(*self._readers, return_exceptions=True)
-            with suppress(ConnectionError):
-                await self._line.writer.wait_closed()
+            self._writer.close()
+            await asyncio.gather(*self._readers, self._line, return_exceptions=True)
+
+
+async def _all(reader: asyncio.StreamReader) -> str:
+    try:
+        return (await reader.read()).decode().strip()
+    except ConnectionError:
+        return ""
 
 
 def _not_started(number: int) -> Fault:
@@ -243,5 +258,5 @@ _HARMLESS = frozenset(
 _DRAIN_SECONDS = 0.2
 """For bytes already in the pipes; somebody who escaped with a pipe does not hold us up."""
 
-_GONE_SECONDS = wrapper.GRACE_SECONDS + 0.3
+_GONE_SECONDS = wrapper.GRACE_SECONDS + 0.5
 """After that the wrapper is stuck itself; with the kill still within one second of the deadline."""

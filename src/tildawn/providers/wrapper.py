@@ -20,8 +20,8 @@ from contextlib import suppress
 from types import FrameType
 
 
-GRACE_SECONDS = 0.5
-"""Between asking to end and killing; half of the second that a call may outlive its deadline."""
+GRACE_SECONDS = 0.4
+"""Between asking to end and killing; less than half of the second that a call may take to end."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 """Source: linux/prctl.h."""

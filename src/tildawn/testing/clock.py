@@ -11,14 +11,14 @@ from itertools import count
 from tildawn.units import Micros
 
 
-MORNING = Micros(1_771_052_400_000_000)
-"""2026-02-14T07:00:00Z, an instant that looks like one in a report."""
+MORNING, START = Micros(1_771_052_400_000_000), Micros(0)
+"""2026-02-14T07:00:00Z, an instant that looks like one in a report; and no steady time yet."""
 
 
 class ManualClock:
     """Time as an argument; belongs to one event loop."""
 
-    def __init__(self, wall: Micros = MORNING, mono: Micros = Micros(0)) -> None:
+    def __init__(self, wall: Micros = MORNING, mono: Micros = START) -> None:
         """Start at an instant and at a steady reading, both in microseconds."""
         self._wall = wall
         self._mono = mono

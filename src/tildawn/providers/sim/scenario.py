@@ -211,6 +211,9 @@ def _check(rule: Rule) -> None:
     if isinstance(fault, Server) and not 500 <= fault.status <= 599:  # noqa: PLR2004 HTTP
         message = f"status is {fault.status}, allowed is 500 to 599"
         raise ValueError(message)
+    if isinstance(fault, Drip) and fault.size < 1:
+        message = f"size is {fault.size}, allowed is 1 byte and more"
+        raise ValueError(message)
     for text in _durations(fault):
         micros(text)
 

@@ -112,7 +112,8 @@ class SimServer:
         self._talks.add(talk)
         try:
             await self._talk(_Line(reader), writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (ConnectionError, EOFError, ValueError):
+            # Hung up, or not HTTP (a line too long, half a request): nothing to answer.
             self.model.meter.disconnects += 1
         except asyncio.CancelledError:
             # Only `__aexit__` cancels; streams log a cancelled handler as an error, so end here.

@@ -1,0 +1,69 @@
+"""Looking at pictures: whole ones are known, damaged ones are refused."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from tildawn.providers.picture import Picture, look
+from tildawn.providers.sim.drawing import png
+
+
+def painted(form: str, **more: object) -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((33, 17), 80).convert("RGB").save(out, form, **more)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (painted("PNG"), "image/png"),
+        (painted("JPEG"), "image/jpeg"),
+        (painted("JPEG", progressive=True), "image/jpeg"),
+        (painted("GIF"), "image/gif"),
+        (painted("WEBP"), "image/webp"),
+        (painted("WEBP", lossless=True), "image/webp"),
+        (png("seed", 33, 17), "image/png"),
+    ],
+    ids=["png", "jpeg", "progressive", "gif", "webp", "lossless", "simulated"],
+)
+def test_a_whole_picture_is_known_and_half_of_it_refused(data: bytes, media_type: str) -> None:
+    """An image counts only as decodable bytes; a cut-off download is none."""
+    assert look(data) == Picture(media_type, 33, 17)
+    for cut in (len(data) // 2, len(data) - 1, 12, 0):
+        with pytest.raises(ValueError, match=r"."):
+            look(data[:cut])
+
+
+def test_one_flipped_bit_in_a_png_is_seen() -> None:
+    """Pictures are checked to the last byte where the format allows it."""
+    data = bytearray(png("seed", 64, 64))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(ValueError, match="checksum"):
+        look(bytes(data))
+
+
+def test_a_png_that_inflates_without_end_is_not_followed() -> None:
+    """A few kilobytes must not become gigabytes in our memory."""
+    data = bytearray(png("seed", 64, 64))
+    data[16:24] = (2**30).to_bytes(4, "big") * 2
+    with pytest.raises(ValueError, match="is none"):
+        look(bytes(data))
+
+
+def test_a_page_of_words_is_no_picture() -> None:
+    """Providers answer with an error page and status 200, too."""
+    with pytest.raises(ValueError, match="no PNG"):
+        look(b"<html>sorry</html>")
+
+
+def test_simulated_pictures_open_in_a_real_library_and_differ_by_prompt() -> None:
+    """They are looked at by people in reports and by other people's programs."""
+    one, two = png("a", 200, 100), png("b", 200, 100)
+    image = Image.open(io.BytesIO(one))
+    image.load()
+    assert image.size == (200, 100)
+    assert len(set(image.convert("RGB").get_flattened_data())) > 50
+    assert one != two
+    assert one == png("a", 200, 100)
