@@ -24,6 +24,8 @@ class RouteSum(msgspec.Struct, frozen=True, kw_only=True):
     assumed: int
     tokens_in: int
     tokens_out: int
+    #: Position of the last fact that counts in.
+    seq: int
 
 
 class EffectSum(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,8 @@ def sums_by_route(reader: Reader, night: str) -> list[RouteSum]:
     """
     rows = reader.query(
         "SELECT call.route, call.source, call.simulated, count(*), sum(call.assumed > 0),"
-        " sum(call.spend), sum(call.assumed), sum(call.tokens_in), sum(call.tokens_out)"
+        " sum(call.spend), sum(call.assumed), sum(call.tokens_in), sum(call.tokens_out),"
+        " max(call.state_at)"
         f" {_OF_NIGHT} AND call.dispatched >= 0"
         " GROUP BY 1, 2, 3 ORDER BY sum(call.spend) DESC, 1, 2, 3",
         (night,),
@@ -81,9 +84,10 @@ def sums_by_route(reader: Reader, night: str) -> list[RouteSum]:
     return [
         RouteSum(
             route=route, source=source, simulated=bool(simulated), calls=calls, unbilled=unbilled,
-            spend=spend, assumed=assumed, tokens_in=tokens_in, tokens_out=tokens_out,
+            spend=spend, assumed=assumed, tokens_in=tokens_in, tokens_out=tokens_out, seq=seq,
         )
-        for route, source, simulated, calls, unbilled, spend, assumed, tokens_in, tokens_out in rows
+        for route, source, simulated, calls, unbilled, spend, assumed, tokens_in, tokens_out, seq
+        in rows
     ]  # fmt: skip
 
 

@@ -81,6 +81,9 @@ def _report(got: Collected, outside: Outside, *, build: str, zone: str) -> Repor
         *(seq for one in healed for seq in one.seqs),
         *(seq for one in anomalies for seq in one.seqs),
         *(change.seq for change in outside.changed),
+        *(line.seq for line in outside.money.lines),
+        outside.money.seq,
+        *hours.seqs,
         *(line.seq for line in lines),
     ]
     report = Report(

@@ -106,9 +106,13 @@ class Collected:
 
     @property
     def goes_on(self) -> bool:
-        """Whether a process is still working on it."""
+        """Whether a process is still working on it; after a stop, what is under way ends."""
         night = self.night
-        return self.alive and (night is None or night.state in {"accepted", "open", "stopped"})
+        if not self.alive or night is None or night.state in {"accepted", "open"}:
+            return self.alive
+        return night.state == "stopped" and any(
+            run.state in {"running", "waiting"} for run in self.runs
+        )
 
 
 def collect(reader: Reader, *, night: str | None, now: Micros, alive: bool | None) -> Collected:

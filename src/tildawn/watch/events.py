@@ -145,6 +145,8 @@ def _interrupted(got: Collected, ended_well: set[str]) -> Iterator[Healed]:
     if not broken:
         return
     fine = sum(run.run in ended_well for run in broken)
+    if not fine:
+        return
     yield Healed(
         kind="interrupted",
         title=f"{count(len(broken), 'interrupted run')} taken up again",
@@ -161,6 +163,8 @@ def _retried(got: Collected, ended_well: set[str]) -> Iterator[Healed]:
     if not again:
         return
     fine = sum(run.run in ended_well for run in again)
+    if not fine:
+        return
     yield Healed(
         kind="retried",
         title=f"{count(len(again), 'run')} failed at first and was tried again"

@@ -73,7 +73,7 @@ def hours_of(got: Collected, deaths: tuple[Death, ...]) -> Hours:
     if begin is None or end is None:
         return Hours(
             begins_at=got.begins_at, ends_at=got.begins_at, total=0, working=0, waiting=0, idle=0,
-            asleep=0, down=0, away=0, to_spare=0,
+            asleep=0, down=0, away=0, to_spare=0, seqs=(),
         )  # fmt: skip
     parts = {
         part: max(getattr(end, f"{part}_us") - getattr(begin, f"{part}_us"), 0)
@@ -92,6 +92,11 @@ def hours_of(got: Collected, deaths: tuple[Death, ...]) -> Hours:
         ends_at=end.at,
         total=sum(parts.values()),
         to_spare=_to_spare(got),
+        seqs=tuple(
+            seq
+            for seq in ((got.night.opened, got.night.closed) if got.night is not None else ())
+            if seq >= 0
+        ),
         **parts,
     )
 

@@ -70,6 +70,7 @@ def _money(got: Collected, night: str) -> Money:
     spent, listed = sum(one.spend for one in sums), sum(line.micro_usd for line in lines)
     return Money(
         limit=limit,
+        seq=max(row.set_at if row is not None else -1, got.night.accepted if got.night else -1),
         spent=spent,
         assumed=sum(one.assumed for one in sums),
         reserved=row.reserved if row is not None else 0,
@@ -98,12 +99,12 @@ def _lines(one: RouteSum) -> Iterator[MoneyLine]:
         yield MoneyLine(
             route=one_line(one.route), calls=one.calls, micro_usd=billed,
             source="mixed" if one.source in {"assumed", "none"} else one.source,
-            simulated=one.simulated,
+            simulated=one.simulated, seq=one.seq,
         )  # fmt: skip
     if one.assumed:
         yield MoneyLine(
             route=one_line(one.route), calls=one.unbilled, micro_usd=one.assumed, source="assumed",
-            simulated=one.simulated,
+            simulated=one.simulated, seq=one.seq,
         )  # fmt: skip
 
 
@@ -162,9 +163,11 @@ def _effects(got: Collected, night: str) -> Iterator[Change]:
 
 def _healed(got: Collected, night: str) -> Iterator[Healed]:
     for one in healed_by_route(got.reader, night):
+        if not one.answered:
+            continue  # nothing healed; what became of it stands with its run
         yield Healed(
             kind="calls",
-            title=f"{count(one.calls, 'call')} tried again at {one_line(one.route)}",
+            title=f"{count(one.calls, 'call')} sent again at {one_line(one.route)}",
             body=(
                 f"{count(one.attempts, 'attempt')} brought no answer."
                 f" {one.answered} of {one.calls} {'was' if one.answered == 1 else 'were'}"

@@ -186,12 +186,16 @@ class MoneyLine(_Part, frozen=True, kw_only=True):
     #: reported, computed or assumed.
     source: str
     simulated: bool
+    #: The last entry that the sum rests on.
+    seq: int
 
 
 class Money(_Part, frozen=True, kw_only=True):
     """Money of the night; ``limit`` is -1 without a budget."""
 
     limit: int
+    #: Where the limit was set.
+    seq: int
     spent: int
     assumed: int
     reserved: int
@@ -218,6 +222,8 @@ class Hours(_Part, frozen=True, kw_only=True):
     away: int
     #: From the last work to the end of the window, 0 without a window.
     to_spare: int
+    #: Where it was opened and, if it was, closed.
+    seqs: tuple[int, ...]
 
 
 class StopLine(_Part, frozen=True, kw_only=True):

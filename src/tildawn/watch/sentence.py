@@ -95,7 +95,7 @@ def _not_well(runs: dict[Verdict, int], report: Report) -> Iterator[str]:
         f"{number(runs[verdict])} {word}"
         for verdict, word in (
             (Verdict.FAILED, "failed"),
-            (Verdict.REFUTED, "said done and not"),
+            (Verdict.REFUTED, "refuted"),
             (Verdict.UNKNOWN, "unknown"),
             (Verdict.HELD, "held"),
         )

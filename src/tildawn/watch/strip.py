@@ -7,7 +7,7 @@ dusk (0) to the end of the window (100), y is in pixels of a strip 116 high.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from tildawn.watch.report import Report, RunLine, Strip, Verdict
 from tildawn.watch.words import Times, number
@@ -312,7 +312,7 @@ def _hours(report: Report, ended: Iterable[RunLine], times: Times) -> Iterator[H
     strip = report.strip
     edges = [strip.begins_at, *_edges(strip, times), strip.ends_at + 1]
     listed = list(ended)
-    for begins, ends in zip(edges, edges[1:], strict=False):
+    for begins, ends in pairwise(edges):
         mine = [line for line in listed if begins <= _end(strip, line) < ends]
         also = [f"{times.clock(event.begins_at)} {event.words}" for event in strip.events
                 if begins <= event.begins_at < ends]  # fmt: skip

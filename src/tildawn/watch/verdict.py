@@ -150,10 +150,10 @@ def _not_started(case: Case, run: RunRow) -> Judged:
 
 def _not_begun(case: Case) -> str:
     night = case.night
+    if night is not None and night.state == "stopped":
+        return "The night stopped first."
     if case.goes_on or night is None:
         return "Its turn has not come yet."
-    if night.stopped >= 0:
-        return "The night stopped first."
     if night.parked >= 0 and night.state == "parked":
         return "The night was parked first."
     return "The night ended first." if night.closed >= 0 else "The night broke off first."
