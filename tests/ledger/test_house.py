@@ -90,11 +90,10 @@ def test_a_holder_that_died_leaves_its_successor_an_unclean_pen(
     """Recovery starts from the fact that the last holder did not lay the pen down."""
     ledger.append_now([note(ledger, 1, run="r")])
 
-    with open_notebook(_crash(folder, tmp_path / "copy")) as after:
-        with after.read() as reader:
-            taken = [f.data for _, f in reader.facts() if isinstance(f.data, PenTaken)]
-            checked = [f.data for _, f in reader.facts() if isinstance(f.data, TailVerified)]
-            assert reader.count(Note) == 1
+    with open_notebook(_crash(folder, tmp_path / "copy")) as after, after.read() as reader:
+        taken = [f.data for _, f in reader.facts() if isinstance(f.data, PenTaken)]
+        checked = [f.data for _, f in reader.facts() if isinstance(f.data, TailVerified)]
+        assert reader.count(Note) == 1
     assert [one.unclean for one in taken] == [False, True]
     assert checked == [TailVerified(to=3)]
 
@@ -412,7 +411,7 @@ def test_a_fact_outside_the_profile_is_refused_before_it_is_queued(house: Open, 
 
 def test_a_kind_that_can_hold_floats_is_refused_at_opening(house: Open) -> None:
     """Better at the start than with the first fact of the night."""
-    with pytest.raises(BadValue, match="Floating.ratio"):
+    with pytest.raises(BadValue, match=r"Floating\.ratio"):
         house(registry=Registry([*house_facts.KINDS, Floating]), projections=())
 
 

@@ -111,8 +111,9 @@ class FaultyDisk(apsw.VFS):
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802 - SQLite's name
         """Delete a file of the database."""
-        self.before(Operation(kind="delete", file=Path(filename).name))
+        fault = self.before(Operation(kind="delete", file=Path(filename).name))
         super().xDelete(filename, syncdir)
+        _end(fault)
 
     def _strike(self, fault: Fault) -> Fault:
         if fault.what == "io":

@@ -68,6 +68,10 @@ class Database(Protocol):
         """How long to wait for a lock, in milliseconds."""
         ...
 
+    def config(self, option: int, value: int, /) -> int:
+        """Set an option of the connection that is no pragma."""
+        ...
+
     def changes(self) -> int:
         """How many rows the last statement changed."""
         ...

@@ -174,10 +174,12 @@ class Store:
         Raises:
             Nothing.
         """
-        if self._broken:
-            return  # after a failed sync even a checkpoint could make a doubtful batch certain
         try:
-            self.checkpoint(truncate=True)
+            if self._broken:
+                # Moving the log now could make a batch certain whose sync has failed.
+                self.database.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            else:
+                self.checkpoint(truncate=True)
             self.database.close()
         except (CommitInDoubt, apsw.Error):
             return  # the log stays and is applied at the next opening
