@@ -84,10 +84,10 @@ class Asking:
         digest = self.work.ledger.keyed(step.arguments.encode(args, kwargs))
         command = Command(
             self._path(step.name, key), "step", self.driver.scope(), name=step.name,
-            decode=step.result.decode,
+            digest=digest, decode=step.result.decode,
             start=lambda asked: self.work.start_step(asked, step, args, kwargs, digest),
         )
-        return self.driver.ask(command, digest=digest)
+        return self.driver.ask(command)
 
     def _defined(self, function: Callable[..., Any]) -> StepDef:
         step = self._steps.get(function)
@@ -146,10 +146,10 @@ class Asking:
         digest = self.work.ledger.keyed(hashlib.sha256(content).digest())
         command = Command(
             self._path(check_name(name, "artifact"), None), "artifact", self.driver.scope(),
-            name=name,
+            name=name, digest=digest,
             start=lambda asked: self.work.start_artifact(asked, content, media, digest),
         )
-        return self.driver.ask(command, digest=digest)
+        return self.driver.ask(command)
 
 
 async def gather(*branches: Awaitable[Any]) -> list[Any]:

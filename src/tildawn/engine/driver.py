@@ -32,20 +32,26 @@ class Evicted(asyncio.CancelledError):
 class Command:
     """Something that a branch asked for and that has no answer yet."""
 
-    __slots__ = ("decode", "due", "future", "handle", "kind", "live", "name", "path", "scope",
+    __slots__ = ("decode", "digest", "due", "future", "handle", "kind", "live", "name", "path", "scope",
                  "start", "stop")
 
     def __init__(
         self, path: str, kind: str, scope: Scope, *, name: str = "", due: int = 0,
+        digest: str | None = None,
         decode: Callable[[bytes], Any] | None = None,
         start: "Callable[[Command], None] | None" = None,
     ) -> None:
-        """Describe it; ``due`` is when a timer or a postponed call goes on (µs), 0 for never."""
+        """Describe it.
+
+        ``due`` is when a timer or a postponed call goes on (µs), 0 for never; ``digest`` is of
+        the arguments: a recorded answer to others does not count.
+        """
         self.path = path
         self.kind = kind
         self.scope = scope
         self.name = name
         self.due = due
+        self.digest = digest
         self.decode = decode
         self.start = start
         self.stop: Callable[[], object] | None = None
@@ -190,20 +196,30 @@ class Driver:
 
     def _next_on_record(self) -> Record | None:
         while True:
-            loose = self.history.take_loose(self.open.__contains__)
+            loose = self.history.take_loose(self._asks)
             if loose is not None:
                 return loose
             record = self.history.peek()
             if record is None:
                 return None
-            if _inbox(record) or record.path in self.open:
+            if _inbox(record) or self._asks(record):
                 return self.history.take_binding()
+            if record.path in self.open:
+                self._disagree(f"{record.path} was asked with other arguments then", record)
+                return None
             if record.path not in self.dropped:
                 asked = ", ".join(sorted(self.open)) or "nothing"
                 self._disagree(f"the record goes on with {_say(record)}, the code asks for {asked}",
                                record)
                 return None
             self.history.take_binding()
+
+    def _asks(self, record: Record) -> bool:
+        """Whether the record answers a question that is open, with the same arguments."""
+        command = self.open.get(record.path)
+        return command is not None and (
+            command.digest is None or command.digest == args_of(record)
+        )
 
     def _go_live(self) -> None:
         lost = [path for path in self.history.dispatched
@@ -285,14 +301,11 @@ class Driver:
         """The branch that is asking."""
         return SCOPE.get(self.root)
 
-    def ask(
-        self, command: Command, *, digest: str | None = None,
-    ) -> "asyncio.Future[Any]":
+    def ask(self, command: Command) -> "asyncio.Future[Any]":
         """Ask for something.
 
         Args:
             command: what, and how to start it when nothing is on record.
-            digest: of its arguments; a recorded answer to other arguments does not count.
 
         Returns:
             A future of the run's loop.
@@ -309,11 +322,6 @@ class Driver:
             raise BadValue(message, hint="give each its own key=")
         future = self.loop.create_future()
         command.future = future
-        record = self.history.known(path)
-        if record is not None and digest is not None and args_of(record) != digest:
-            if not self.history.forget(path):
-                self._disagree(f"{path} was asked with other arguments then", record)
-                return future
         self.open[path] = command
         future.add_done_callback(lambda done: self._given_up(command, done))
         return future
@@ -340,7 +348,7 @@ class Driver:
 
     def mark(self, change: str, command: Command) -> "Awaitable[int]":
         """Ask which side of a change this run is on; 0 where it went by before the change."""
-        if self.history.known(command.path) is None and self.history.replaying:
+        if not self.history.marked(command.path) and self.history.replaying:
             future = self.loop.create_future()
             future.set_result(0)
             return future

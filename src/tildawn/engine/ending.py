@@ -29,6 +29,7 @@ MISMATCH_CHOICES = ("fork", "restart", "abandon")
 QUARANTINE_CHOICES = ("retry", "cancel")
 UNKNOWN_CHOICES = ("retry", "cancel")
 ERASED_CHOICES = ("cancel", "fail")
+TWICE_CHOICES = ("restart", "abandon")
 PAUSED_CHOICES = ("resume", "cancel")
 
 

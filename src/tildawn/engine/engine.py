@@ -13,11 +13,11 @@ from typing import Any, cast
 from tildawn.clock import Clock
 from tildawn.engine.asking import Asking
 from tildawn.engine.driver import WAITING, Command, Driver
-from tildawn.engine.ending import ERASED_CHOICES, UNKNOWN_CHOICES, Endings
+from tildawn.engine.ending import ERASED_CHOICES, TWICE_CHOICES, UNKNOWN_CHOICES, Endings
 from tildawn.engine.history import History, Record
 from tildawn.engine.port import Activation, Hold
 from tildawn.engine.queue import Limits, Occupied, backlog, claimable, next_due, queues
-from tildawn.engine.recover import Suspects, recover
+from tildawn.engine.recover import Suspects, recover, strays
 from tildawn.engine.task import TaskDef, Tasks
 from tildawn.engine.timer import Timers
 from tildawn.engine.work import Work, record_from
@@ -28,11 +28,15 @@ from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.reader import Reader
 from tildawn.projections.run import RunRow
+from tildawn.projections.step import StepRow
 from tildawn.units import SECOND, Micros, Seq
 
 
 SHOW_WAIT_AFTER = SECOND
 """A resident run that waits longer than this is shown as waiting."""
+
+LOOK_FOR_STRAYS = Micros(10 * SECOND)
+"""How often to look for runs that are going on and that nobody drives."""
 
 PARK_AT_ONCE = 64
 """Runs that leave memory together when more want in: one group commit."""
@@ -103,6 +107,7 @@ class Engine:
         self._wakeup: Callable[[], None] | None = None
         self._stopping = False
         self._waiting = 0
+        self._look_at = Micros(0)
         self.paused = False
 
     # -- life ----------------------------------------------------------------------------
@@ -165,8 +170,21 @@ class Engine:
             self._host.call_soon(self._dispatch)
 
     def _ticked(self) -> None:
+        now = self.clock.mono()
+        if now >= self._look_at:
+            self._look_at = Micros(now + LOOK_FOR_STRAYS)
+            self._collect_strays()
         for tick in self.on_tick:
             tick()
+
+    def _collect_strays(self) -> None:
+        """Recovery that never ends: what nobody drives goes back to the queue."""
+        with self.ledger.read() as reader:
+            rows = strays(reader, self.residents.keys() | self._starting.keys())
+        for row in rows:
+            expect = Expect(row=RunRow, key=(row.run,), test=_unchanged(row), why="moved")
+            entry = self.ledger.draft(RunInterrupted(), run=row.run)
+            self.ledger.submit([entry], expect=[expect], done=lambda _outcome: self.wake())
 
     def _dispatch(self) -> None:
         self._dispatching = False
@@ -419,9 +437,15 @@ class Engine:
     def fenced_off(self, work: Work, unmet: Unmet | None) -> None:
         """See `tildawn.engine.work.WorkEvents`."""
         resident = self.residents.get(work.row.run)
-        if resident is not None and resident.work is work:
-            self._leave(resident)
-            self.wake()
+        if resident is None or resident.work is not work:
+            return
+        if unmet is not None and isinstance(unmet.row, StepRow):
+            detail = f"{unmet.row.path} has a result already, at entry {unmet.row.seq}"
+            entries = self.endings.held(resident.row, "recorded-twice", detail, TWICE_CHOICES)
+            self._finish(resident, entries)
+            return
+        self._leave(resident)
+        self.wake()
 
     def hold(self, work: Work, hold: Hold, path: str) -> None:
         """See `tildawn.engine.work.WorkEvents`."""

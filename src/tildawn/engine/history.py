@@ -114,7 +114,9 @@ class History:
         for seq, fact in facts:
             self.last_seq = seq
             self._take(seq, fact, read)
-        self._known = {record.path: record for record in self._all() if record.path}
+        self._marked = {
+            record.path for record in self._all() if isinstance(record.fact.data, ChangeMarked)
+        }
 
     def _take(self, seq: Seq, fact: Fact, read: ReadText) -> None:
         data = fact.data
@@ -155,9 +157,9 @@ class History:
         self._reach()
         return bool(self._binding)
 
-    def known(self, path: str) -> Record | None:
-        """What is on record for a place, delivered or not."""
-        return self._known.get(path)
+    def marked(self, path: str) -> bool:
+        """Whether a version marker is on record for a place, delivered or not."""
+        return path in self._marked
 
     def peek(self) -> Record | None:
         """The next record whose order binds, or None."""
@@ -168,12 +170,12 @@ class History:
         """Remove and return `peek`."""
         return cast("Record", self._binding.popleft())
 
-    def take_loose(self, asked: Callable[[str], bool]) -> Record | None:
+    def take_loose(self, asked: Callable[[Record], bool]) -> Record | None:
         """Remove and return the first loose record that is asked for now, or None."""
         self._reach()
         if self._inbox:
             return self._inbox.popleft()
-        found = [record for record in self._loose.values() if asked(record.path)]
+        found = [record for record in self._loose.values() if asked(record)]
         if not found:
             return None
         first = min(found, key=lambda record: record.seq)
@@ -187,11 +189,6 @@ class History:
                     self._inbox.append(record)
                 else:
                     self._loose[record.path] = record
-
-    def forget(self, path: str) -> bool:
-        """Whether a loose record stood for that place; its question changed, so it counts no more."""
-        self._known.pop(path, None)
-        return self._loose.pop(path, None) is not None
 
 
 def args_of(record: Record) -> str | None:

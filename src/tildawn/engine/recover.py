@@ -8,7 +8,7 @@ two such deaths in a row a run is a suspect, and suspects start one at a time; t
 the sole suspect quarantine it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -97,6 +97,12 @@ async def recover(ledger: Ledger, endings: Endings) -> Suspects:
     for chunk in _chunks(entries):
         await ledger.append(chunk)
     return Suspects(frozenset(suspects | {row.run for row in queued}))
+
+
+def strays(reader: Reader, in_memory: Collection[str]) -> list[RunRow]:
+    """Runs that are going on according to the ledger and that nobody drives."""
+    rows = reader.rows(RunRow, "state = 'running'", ())
+    return [row for row in rows if row.run not in in_memory]
 
 
 def _sole(stuck: list[_Interrupted], suspects: set[str]) -> str | None:

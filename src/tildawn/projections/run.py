@@ -231,10 +231,15 @@ def _interrupt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 
 def _retry(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row = get(RunRow, fact.run)
+    if row is None:
+        return
     said = cast("RunRetried", fact.data)
-    return _change(
-        seq, fact, get, state="scheduled", due=said.due, failures=said.failures, parked=0,
-        why="retry", void=said.void,
+    yield Put(
+        msgspec.structs.replace(
+            row, state="scheduled", due=said.due, failures=said.failures, parked=0, why="retry",
+            void=_lowest(row.void, said.void), state_at=seq,
+        )
     )
 
 
@@ -257,9 +262,14 @@ def _answer(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
             row, state=said.then, why=said.choice if ended else "", choices="", call_path="",
             due=0, failures=0, deaths=0, sole_deaths=0, ended_at=fact.at if ended else 0,
             generation=row.generation + int(said.anew), since=seq if said.anew else row.since,
-            void=-1 if said.anew else said.void, state_at=seq,
+            void=-1 if said.anew else _lowest(row.void, said.void), state_at=seq,
         )
     )
+
+
+def _lowest(one: int, other: int) -> int:
+    """The earlier of two places to go back to, where -1 is none."""
+    return min(one, other) if one >= 0 and other >= 0 else max(one, other)
 
 
 def _end(state: str, seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
