@@ -34,7 +34,7 @@ bench: $(VENV)-bench/.ready  ## measure, side by side with others; writes benchm
 	@$(VENV)-bench/bin/python -m benchmarks $(BENCH_ARGS)
 
 chaos: $(VENV)/.ready  ## the long campaigns: thousands of kills, hours of virtual nights
-	@HYPOTHESIS_PROFILE=chaos $(BIN)/python -m pytest -m chaos --timeout=14400 tests $(PYTEST_ARGS)
+	@HYPOTHESIS_PROFILE=chaos $(BIN)/python -m pytest -m chaos --timeout=14400 -o faulthandler_timeout=0 tests $(PYTEST_ARGS)
 
 docs: $(VENV)/.ready  ## build the documentation into build/docs
 	@$(BIN)/sphinx-build -W -n -b html docs build/docs
