@@ -151,6 +151,14 @@ class ChildProcessGone(FactData, frozen=True):
 
 
 KINDS: tuple[type[FactData], ...] = (
-    CallDispatched, CallSettled, CallLookedUp, CallDoubted, CallResolved, CallAnsweredLate,
-    CallRefused, BudgetSet, ChildProcessStarted, ChildProcessGone,
+    CallDispatched,
+    CallSettled,
+    CallLookedUp,
+    CallDoubted,
+    CallResolved,
+    CallAnsweredLate,
+    CallRefused,
+    BudgetSet,
+    ChildProcessStarted,
+    ChildProcessGone,
 )

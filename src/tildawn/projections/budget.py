@@ -112,9 +112,7 @@ def limit(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("BudgetSet", fact.data)
     row = get(BudgetRow, said.scope) or _fresh(said.scope)
     yield Put(
-        msgspec.structs.replace(
-            row, cap=said.limit_micro_usd, stopped=0, stopped_at=-1, set_at=seq
-        )
+        msgspec.structs.replace(row, cap=said.limit_micro_usd, stopped=0, stopped_at=-1, set_at=seq)
     )
 
 

@@ -1,0 +1,129 @@
+"""One try of something outside, under a time limit that holds whatever the try does.
+
+What it is not: recording.  It says how the try ended; `tildawn.guard.call` puts that on record.
+
+The try runs as a task of its own on the host loop.  When its time is over, or its caller goes
+away, it is cancelled and waited for during `GRACE`; one that does not end even then is abandoned
+by name, and whatever it says later is late.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from tildawn.clock import Clock
+from tildawn.guard.deadline import Alarm, Alarms
+from tildawn.guard.fault import Seen, cancelled, seen, timed_out
+from tildawn.guard.request import Attempt
+from tildawn.units import SECOND, Micros
+
+
+GRACE = SECOND
+"""How long a cancelled try may take to close its socket or to end its child."""
+
+T = TypeVar("T")
+Work = Callable[[Attempt], Awaitable[T]]
+
+
+class Ran(msgspec.Struct, Generic[T], frozen=True):
+    """How a try ended: with an answer or with a fault; ``task`` is set when it was abandoned."""
+
+    answer: T | None
+    fault: Seen | None
+    took: Micros
+    cancelled: bool
+    task: asyncio.Task[T] | None = None
+
+
+class Try(Generic[T]):
+    """One try under way."""
+
+    __slots__ = (
+        "_alarm", "_alarms", "_attempt", "_clock", "_given_up", "_left", "_limit", "_over",
+        "_task", "_waiter", "_work",
+    )  # fmt: skip
+
+    def __init__(self, clock: Clock, alarms: Alarms, attempt: Attempt, work: Work[T]) -> None:
+        """Prepare a try that is over at ``attempt.deadline``."""
+        self._work = work
+        self._clock = clock
+        self._alarms = alarms
+        self._attempt = attempt
+        self._limit = Micros(0)
+        #: The time was over; the caller went away; we did not wait any longer.
+        self._over = self._left = self._given_up = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[T]
+        self._alarm: Alarm
+
+    async def run(self) -> Ran[T]:
+        """Do it.
+
+        A cancellation of the caller ends the try and is told by ``cancelled``; it is for the
+        caller to put the end on record and then to go on being cancelled.
+
+        Raises:
+            Nothing.
+        """
+        began = self._clock.mono()
+        self._limit = Micros(max(self._attempt.deadline - began, 0))
+        self._task = asyncio.get_running_loop().create_task(_awaited(self._work, self._attempt))
+        self._task.add_done_callback(self._wake)
+        self._alarm = self._alarms.set(self._attempt.deadline, self._ring)
+        await self._ended()
+        self._alarm.cancel()
+        took = Micros(self._clock.mono() - began)
+        if not self._task.done():
+            return Ran(None, self._cut_off(), took, self._left, self._task)
+        answer, fault = self._result()
+        return Ran(answer, fault, took, self._left)
+
+    async def _ended(self) -> None:
+        while not (self._task.done() or self._given_up):
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                # Not swallowed: `Ran.cancelled` hands it on, once the end is on record.
+                if self._left:
+                    self._given_up = True
+                self._left = True
+                self._end()
+
+    def _ring(self) -> None:
+        self._over = True
+        self._end()
+
+    def _end(self) -> None:
+        self._alarm.cancel()
+        self._task.cancel()
+        self._alarm = self._alarms.set(self._clock.mono() + GRACE, self._give_up)
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._wake()
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _result(self) -> tuple[T | None, Seen | None]:
+        task = self._task
+        if not task.cancelled() and task.exception() is None:
+            # Even after its time was over: an answer that reached us is never bought twice.
+            return task.result(), None
+        if self._over or self._left:
+            return None, self._cut_off()
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        assert error is not None
+        return None, seen(error, sent=self._attempt.wire.sent)
+
+    def _cut_off(self) -> Seen:
+        sent = self._attempt.wire.sent
+        return timed_out(self._limit, sent=sent) if self._over else cancelled(sent=sent)
+
+
+async def _awaited(work: Work[T], attempt: Attempt) -> T:
+    return await work(attempt)

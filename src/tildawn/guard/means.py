@@ -1,0 +1,151 @@
+"""What the door works with, and the things it does with it: run a try, commit, wait.
+
+What it is not: decisions; those are in `tildawn.guard.call` and `tildawn.guard.doubt`.
+"""
+
+from random import Random
+from typing import TypeVar
+
+from tildawn.clock import Clock
+from tildawn.errors import StaleWriter
+from tildawn.guard import retry
+from tildawn.guard.attempt import Ran, Try, Work
+from tildawn.guard.commit import Committer
+from tildawn.guard.deadline import Alarms
+from tildawn.guard.late import Latecomers
+from tildawn.guard.request import Answer, Attempt, CallRequest, Ended, Later
+from tildawn.guard.retry import RetryPolicy
+from tildawn.guard.visit import Visit
+from tildawn.ledger.entry import Entry, Unmet
+from tildawn.ledger.ledger import Ledger
+from tildawn.projections.tally import recent
+from tildawn.units import SECOND, Micros, Seq
+
+
+TIMEOUT = Micros(120 * SECOND)
+"""For one attempt, where the request names none. Source: the cold start of image models."""
+
+T = TypeVar("T")
+
+
+class Means:
+    """The ledger, the clock, chance, and who is late; of one event loop."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, rng: Random, policy: RetryPolicy) -> None:
+        """Take what enters from outside."""
+        self.ledger = ledger
+        self.clock = clock
+        self.rng = rng
+        self.policy = policy
+        self.alarms = Alarms(clock)
+        self.committer = Committer(ledger, clock)
+        self.latecomers = Latecomers(clock, self.committer)
+
+    def policy_of(self, request: CallRequest) -> RetryPolicy:
+        """The numbers of retrying that hold for a call.
+
+        Raises:
+            Nothing.
+        """
+        return request.retry or self.policy
+
+    # -- running ---------------------------------------------------------------------------
+
+    def limit_of(self, visit: Visit) -> Micros:
+        """How long an attempt that begins now may take.
+
+        Raises:
+            Nothing.
+        """
+        left = visit.until - self.clock.mono()
+        return Micros(max(min(visit.request.timeout or TIMEOUT, left), 0))
+
+    async def attempt(self, visit: Visit, limit: Micros) -> Ran[Answer]:
+        """Do the outside work once; an attempt that would not end is kept as a latecomer.
+
+        Raises:
+            Nothing.
+        """
+        ran = await self.run(visit, visit.request.perform, limit)
+        if ran.task is not None:
+            self.latecomers.take(visit, ran.task)
+        return ran
+
+    async def run(self, visit: Visit, work: Work[T], limit: Micros) -> Ran[T]:
+        """Do something outside for at most ``limit``.
+
+        Raises:
+            Nothing.
+        """
+        view = Attempt(
+            key=visit.key, number=visit.attempt,
+            deadline=Micros(self.clock.mono() + limit),
+            child_started=lambda pid, started: self._child(visit, pid, started),
+        )  # fmt: skip
+        return await Try(self.clock, self.alarms, view, work).run()
+
+    async def _child(self, visit: Visit, pid: int, started: str) -> None:
+        """Record a child before it begins: a crash from here on finds and ends it."""
+        entry = visit.record.child(pid, started)
+        answer = await self.ledger.append([entry], expect=visit.expect())
+        if isinstance(answer, Unmet):
+            raise StaleWriter
+
+    # -- recording -------------------------------------------------------------------------
+
+    async def commit(self, visit: Visit, *entries: Entry) -> bool:
+        """Record a step of the call; False when the fence does not hold or the call has moved.
+
+        Raises:
+            TildawnError: nothing was recorded, except with `CommitInDoubt`.
+            asyncio.CancelledError: the caller was cancelled; what is on record is.
+        """
+        answer = await self.committer.append(
+            entries, expect=visit.expect(), patience=visit, insist=True
+        )
+        if isinstance(answer, Unmet):
+            return False
+        visit.known = answer.first + answer.count - 1
+        return True
+
+    async def finish(self, visit: Visit, *entries: Entry) -> Ended | Unmet:
+        """Record the end of the call; `Unmet` when the fence does not hold or the call has moved.
+
+        Raises:
+            TildawnError: nothing was recorded, except with `CommitInDoubt`.
+            asyncio.CancelledError: the caller was cancelled; the end is on record if it could be.
+        """
+        answer = await self.committer.append(
+            entries, expect=visit.expect(), patience=visit, then=visit.finishing(entries),
+            insist=True,
+        )  # fmt: skip
+        if isinstance(answer, Unmet):
+            return answer
+        return Ended(Seq(answer.first + answer.count - 1))
+
+    # -- waiting ---------------------------------------------------------------------------
+
+    async def pause(self, visit: Visit, due: Micros, why: str) -> Later | None:
+        """Wait until an instant of the wall clock, or say that the engine must.
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled.
+        """
+        wait = Micros(due - self.clock.wall())
+        if wait <= 0:
+            return None
+        short = self.policy_of(visit.request).short_wait
+        if wait > short or self.clock.mono() + wait >= visit.until:
+            return Later(due, why)
+        await self.clock.sleep(wait)
+        return None
+
+    def may_retry(self, request: CallRequest) -> bool:
+        """Whether the route's retry budget has room; its history is a projection.
+
+        Raises:
+            TildawnError: the house cannot be read.
+        """
+        with self.ledger.read() as reader:
+            calls, retries = recent(reader, request.route, now=self.clock.wall())
+        return retry.in_budget(self.policy_of(request), calls=calls, retries=retries)

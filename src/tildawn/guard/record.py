@@ -1,0 +1,256 @@
+"""The facts of a call, drafted: dispatch, settlement, refusal, and what came late.
+
+What it is not: appending them; `tildawn.guard.call` does that, in its order.
+"""
+
+import msgspec
+
+from tildawn.errors import Effect, TildawnError
+from tildawn.facts.call import (
+    CallAnsweredLate,
+    CallDispatched,
+    CallDoubted,
+    CallError,
+    CallLookedUp,
+    CallRefused,
+    CallSettled,
+    ChildProcessStarted,
+)
+from tildawn.facts.fact import FactData, Payload
+from tildawn.guard.attempt import Ran
+from tildawn.guard.fault import Seen
+from tildawn.guard.request import Answer, CallRequest, Found
+from tildawn.guard.retry import RULES
+from tildawn.ledger.entry import Entry
+from tildawn.ledger.ledger import Ledger
+from tildawn.units import MILLISECOND, Micros, MicroUsd
+
+
+DETAIL_CHARS = 2_000
+"""The longest message of an error on record."""
+
+
+class Recorder:
+    """Drafts the facts of one call."""
+
+    __slots__ = ("_ledger", "_request")
+
+    def __init__(self, ledger: Ledger, request: CallRequest) -> None:
+        """Take the ledger that stamps and the call they are about."""
+        self._ledger = ledger
+        self._request = request
+
+    def dispatched(self, attempt: int, *, key: str, deadline: Micros, limit: Micros) -> Entry:
+        """An attempt is about to leave.
+
+        Args:
+            attempt: its number.
+            key: the idempotency key.
+            deadline: instant of the wall clock at which it will be cut off.
+            limit: how long it may take.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        request = self._request
+        what = self._payload(msgspec.json.encode(request.what)) if request.what else None
+        data = CallDispatched(
+            name=request.name, route=request.route, attempt=attempt, key=key,
+            args=request.args_digest, repeat=request.repeat, deadline=deadline,
+            timeout_ms=-(-limit // MILLISECOND), reserve_micro_usd=request.reserve or 0,
+            reserve_tokens=request.reserve_tokens, budgets=request.budgets, model=request.model,
+            simulated=request.simulated, what=what.digest if what else "",
+        )  # fmt: skip
+        return self._draft(data, what)
+
+    def answered(self, attempt: int, answer: Answer, took: Micros) -> Entry:
+        """The final answer of an attempt.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        out = self._payload(answer.value)
+        spend, source = self.bill(answer)
+        data = CallSettled(
+            attempt=attempt, final=True, effect=Effect.APPLIED.value, out=out.digest,
+            spend_micro_usd=spend, spend_source=source, tokens_in=answer.tokens_in,
+            tokens_out=answer.tokens_out, took_ms=took // MILLISECOND,
+        )  # fmt: skip
+        return self._draft(data, out, None, blobs=answer.blobs)
+
+    def known(self, attempt: int, value: bytes, blobs: tuple[str, ...] = ()) -> Entry:
+        """The final answer that was looked up, came late, or was given by the owner.
+
+        Its money is booked with the attempt that earned it.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        out = self._payload(value)
+        data = CallSettled(attempt=attempt, final=True, effect=Effect.APPLIED.value, out=out.digest)
+        return self._draft(data, out, None, blobs=blobs)
+
+    def failed(
+        self,
+        attempt: int,
+        *,
+        fault: Seen,
+        ran: Ran[Answer] | None,
+        final: bool,
+        retry_due: int = 0,
+    ) -> Entry:
+        """An attempt ended without an answer that counts.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        error = self._payload(msgspec.json.encode(_said(fault)))
+        spend, source = self.cost(fault, ran.answer if ran else None)
+        answer = ran.answer if ran else None
+        data = CallSettled(
+            attempt=attempt, final=final, effect=fault.effect.value, fault=fault.kind,
+            error=error.digest, spend_micro_usd=spend, spend_source=source,
+            tokens_in=answer.tokens_in if answer else 0,
+            tokens_out=answer.tokens_out if answer else 0,
+            took_ms=ran.took // MILLISECOND if ran else 0, retry_due=retry_due,
+            abandoned=ran is not None and ran.task is not None,
+        )  # fmt: skip
+        return self._draft(data, None, error)
+
+    def given_up(self, attempt: int, fault: Seen) -> Entry:
+        """The final failure of a call whose effect stays unknown; its money is booked already.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        error = self._payload(msgspec.json.encode(_said(fault)))
+        data = CallSettled(
+            attempt=attempt, final=True, effect=fault.effect.value, fault=fault.kind,
+            error=error.digest,
+        )  # fmt: skip
+        return self._draft(data, None, error)
+
+    def refused(self, error: TildawnError) -> Entry:
+        """The door said no before anything was sent.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        request = self._request
+        said = self._payload(msgspec.json.encode(_refusal(error)))
+        data = CallRefused(
+            name=request.name, route=request.route, why=error.code, args=request.args_digest,
+            error=said.digest,
+        )  # fmt: skip
+        return self._draft(data, said)
+
+    def doubted(self, attempt: int, why: str) -> Entry:
+        """An attempt was sent and can have no answer any more.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        return self._draft(CallDoubted(attempt=attempt, why=why))
+
+    def looked_up(self, answer: str, found: Found | None = None) -> Entry:
+        """What a lookup said.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        out = self._payload(found.value) if found else None
+        data = CallLookedUp(answer=answer, out=out.digest if out else "")
+        return self._draft(data, out, blobs=found.blobs if found else ())
+
+    def late(self, attempt: int, answer: Answer) -> Entry:
+        """An answer that came when nobody waited for it any more.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        out = self._payload(answer.value)
+        data = CallAnsweredLate(
+            attempt=attempt, out=out.digest, spend_micro_usd=answer.spend,
+            spend_source=answer.spend_source,
+        )  # fmt: skip
+        return self._draft(data, out, blobs=answer.blobs)
+
+    def child(self, pid: int, started: str) -> Entry:
+        """A child process is alive and waits for leave to begin.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        return self._draft(ChildProcessStarted(pid=pid, started=started))
+
+    def bill(self, answer: Answer) -> tuple[MicroUsd, str]:
+        """What an answered attempt cost and who says so; without a bill, its reservation.
+
+        Raises:
+            Nothing.
+        """
+        reserve = self._request.reserve
+        if answer.spend_source == "none" and reserve:
+            return reserve, "assumed"
+        return answer.spend, answer.spend_source
+
+    def cost(self, fault: Seen, answer: Answer | None) -> tuple[MicroUsd, str]:
+        """What a failed attempt cost: nothing only where it certainly did nothing.
+
+        Raises:
+            Nothing.
+        """
+        reserve = self._request.reserve
+        if answer is not None:
+            return self.bill(answer)
+        if fault.cost is not None:
+            return fault.cost, "reported"
+        if fault.effect is Effect.NONE or not reserve:
+            return MicroUsd(0), "none"
+        return reserve, "assumed"
+
+    def _payload(self, text: bytes) -> Payload:
+        return self._ledger.payload(text)
+
+    def _draft(
+        self, data: FactData, *payloads: Payload | None, blobs: tuple[str, ...] = ()
+    ) -> Entry:
+        request = self._request
+        return self._ledger.draft(
+            data, run=request.run, path=request.path, payloads=payloads, blobs=blobs
+        )
+
+
+def _said(fault: Seen) -> CallError:
+    return CallError(
+        type=fault.type or fault.kind,
+        message=_cut(fault.detail),
+        hint=fault.hint,
+        code=fault.kind,
+        effect=fault.effect.value,
+        retryable=fault.kind in RULES,
+        status=fault.status or 0,
+    )
+
+
+def _refusal(error: TildawnError) -> CallError:
+    def amount(name: str) -> int:
+        value = error.fields.get(name)
+        return value if isinstance(value, int) else 0
+
+    return CallError(
+        type=type(error).__name__,
+        message=_cut(error.message),
+        hint=error.hint or "",
+        code=error.code,
+        retryable=False,
+        scope=str(error.fields.get("scope", "")),
+        limit_micro_usd=amount("limit"),
+        spent_micro_usd=amount("spent"),
+        reserved_micro_usd=amount("reserved"),
+    )
+
+
+def _cut(text: str) -> str:
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return clean if len(clean) <= DETAIL_CHARS else clean[:DETAIL_CHARS] + "…"
