@@ -62,12 +62,12 @@ _VALUES = st.recursive(
 )
 
 
-def _plan(fields: MapOf, **more: object) -> Plan:
+def _plan(fields: MapOf) -> Plan:
     step = Step(
         name="s", kind="k", fields=fields, route=None, repeat=Repeat.SAFE, timeout=Micros(1)
     )
     item = Item(id="a", title="a", key=Fixed("a"), steps=(step,))
-    return Plan(version=1, night=Night(), items=(item,), **more)  # pyright: ignore[reportArgumentType]
+    return Plan(version=1, night=Night(), items=(item,))
 
 
 @given(_VALUES)

@@ -28,6 +28,13 @@ def test_exports_of_other_programs_are_read_alike(encoding, delimiter):
     assert ["Größe, 5" if delimiter != "," else "Größe 5"] == [r.cells[1] for r in table.rows()]
 
 
+def test_commas_in_a_header_between_semicolons_are_text():
+    """ "price, in EUR" is a column of its own; only the rows tell."""
+    table = open_table(b"name;price, in EUR;stock, pieces\nA;1;2\n")
+
+    assert ("name", "price, in EUR", "stock, pieces") == table.columns
+
+
 def test_a_row_knows_the_line_it_begins_in():
     """Quoted cells hold line breaks; the line of a mistake has to be right all the same."""
     table = open_table(b'sku,text\n"A","two\nlines"\n\nB,x\n')

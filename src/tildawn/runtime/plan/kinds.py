@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tildawn.errors import BadValue
-from tildawn.facts.plan import Env, MapOf, Repeat, Template, Text, Value
+from tildawn.facts.plan import Env, Expr, Fixed, MapOf, Part, Repeat, Template, Text, Value
 from tildawn.runtime.plan.form import ANY, Form
 from tildawn.runtime.plan.problem import Mark
 from tildawn.runtime.plan.reading import Reading
@@ -132,16 +132,17 @@ def written(value: Value | None) -> str:
     match value:
         case Template():
             return "".join(_segment(part) for part in value.parts)
-        case None:
-            return ""
+        case Fixed(value=str() as text):
+            return text
         case _:
-            plain = getattr(value, "value", None)
-            return plain if isinstance(plain, str) else ""
+            return ""
 
 
-def _segment(part: object) -> str:
-    if isinstance(part, Text):
-        return part.text
-    if isinstance(part, Env):
-        return f"${{{part.name}}}"
-    return source_of(part)  # pyright: ignore[reportArgumentType]
+def _segment(part: Part) -> str:
+    match part:
+        case Text():
+            return part.text
+        case Env():
+            return f"${{{part.name}}}"
+        case Expr():
+            return source_of(part)

@@ -6,6 +6,7 @@ all of them; `BadPlan` carries the whole list.
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from typing import cast
 
 import msgspec
 
@@ -126,7 +127,8 @@ def problems_of(error: BadPlan) -> tuple[Problem, ...]:
     carried = error.fields.get("problems")
     if not isinstance(carried, tuple):
         return ()
-    return tuple(problem for problem in carried if isinstance(problem, Problem))  # pyright: ignore[reportUnknownVariableType]
+    listed = cast("tuple[object, ...]", carried)
+    return tuple(problem for problem in listed if isinstance(problem, Problem))
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ from tildawn.runtime.plan.kinds import Registry
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is accepted, and the copies it rests on; each file was read exactly once."""
+    """What is accepted, and the copies it rests on; each file was read only one time."""
 
     accepted: Accepted
     copies: tuple[Copy, ...]

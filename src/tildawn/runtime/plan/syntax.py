@@ -114,7 +114,8 @@ def _seen(event: Event, token: Token, text: str) -> Seen:
     if not isinstance(event, NodeEvent):
         return Seen(token, mark)
     anchor = None if event.anchor is None else str(event.anchor)
-    tag = None if isinstance(event, AliasEvent) else event.tag  # pyright: ignore[reportAttributeAccessIssue]
+    # An alias has none; the parser keeps the others' as an attribute of each class.
+    tag: object = getattr(event, "tag", None)
     named = None if tag is None else str(tag)
     if not isinstance(event, ScalarEvent):
         return Seen(token, mark, anchor=anchor, tag=named)
