@@ -4,6 +4,7 @@ What it is not: the rules of answering; the engine knows which answers a held ru
 every held run carries them.
 """
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -20,9 +21,11 @@ _QUESTIONS = {
     "approval": "May it go on?",
     "approve": "May it go on?",
     "ask": "What is your answer?",
-    "poison": "The process died three times over this run. Try again?",
-    "quarantine": "The process died three times over this run. Try again?",
-    "failures": "It failed again and again. Try once more?",
+    "quarantined": "The process died over this run again and again. Try once more?",
+    "unknown-task": "Its code is not here. Try again when it is?",
+    "payload-erased": "A value that it needs was erased. End it?",
+    "recorded-twice": "Its code recorded one place twice. Which way on?",
+    "paused": "Paused. Shall it go on?",
     "run-failed": "It failed again and again. Try once more?",
     "budget-spent": "The budget does not allow its next call. Raise it?",
     "not-permitted": "No permit allows what it wants to do. Allow it?",
@@ -33,6 +36,7 @@ _QUESTIONS = {
 _SAYS: dict[str, tuple[str, str]] = {
     "applied": ("It happened.", "The run goes on with it; nothing is sent again."),
     "not-applied": ("It did not happen.", "It is sent again."),
+    "resume": ("Go on.", "It goes on where it was."),
     "give-up": ("Give it up.", "The run ends as failed."),
     "retry": ("Try again.", "What is on record stays; the step that failed runs again."),
     "fork": ("Fork.", "It goes on with the new code from where the two agree."),
@@ -86,7 +90,7 @@ def _need(
         about=line.title,
         name=line.name,
         body=body,
-        detail=line.detail,
+        detail=line.detail if line.detail.text != question else Said(),
         choices=choices,
         meanwhile=meanwhile,
         seqs=(line.seq,) if line.seq >= 0 else (),
@@ -101,11 +105,25 @@ def _held(got: Collected, line: RunLine, run: RunRow, times: Times) -> Need:
     body = f"It has waited since {times.when(since)}." if since else ""
     return _need(
         line,
-        _QUESTIONS.get(why, f"Held: {one_line(why)}. What now?"),
+        _question(why, line),
         body=body,
         choices=tuple(_choice(line.name, said) for said in run.choices.split("\n") if said),
         meanwhile="Until you answer: it stays as it is, and nothing of it is sent.",
     )
+
+
+_FAILED = re.compile(r"failed-(\d{1,6})-times")
+_ASKED = {"approval", "approve", "ask"}
+
+
+def _question(why: str, line: RunLine) -> str:
+    """What to ask: the task's own question where it put one, else ours."""
+    if why in _ASKED and line.detail.text.endswith("?"):
+        return line.detail.text
+    failed = _FAILED.fullmatch(why)
+    if failed:
+        return f"It failed {count(int(failed[1]), 'time')}. Try once more?"
+    return _QUESTIONS.get(why, f"Held: {one_line(why)}. What now?")
 
 
 def _choice(name: str, said: str) -> Choice:
