@@ -130,7 +130,7 @@ def test_a_row_added_before_a_restart_is_still_there_to_refuse(
     first.close()
     ledger = house()
 
-    async def mixed() -> list[Any]:
+    async def mixed() -> tuple[object, object, object]:
         return await asyncio.gather(
             ledger.append([note(ledger, 1, run="other")]),
             ledger.append([note(ledger, 1, run="r")]),

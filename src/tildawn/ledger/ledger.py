@@ -14,7 +14,7 @@ from typing import Literal, Self
 from tildawn.clock import Clock
 from tildawn.errors import BadValue, Busy, HouseUnusable, LedgerBroken, TildawnError
 from tildawn.facts.fact import Fact, FactData, Payload, Registry, canonical
-from tildawn.facts.house import HouseFounded, PenLaid, PenTaken, TailVerified
+from tildawn.facts.house import BlobsSwept, HouseFounded, PenLaid, PenTaken, TailVerified
 from tildawn.ids import Ids
 from tildawn.ledger.chain import Frontier
 from tildawn.ledger.drafting import Salts, checks_of
@@ -321,6 +321,25 @@ class Ledger:
         tip = self._writer.tip
         root = Frontier.load(tip.size, tip.frontier).root()
         return Head(size=tip.size, chain=tip.chain.hex(), root=root.hex(), epoch=self.epoch)
+
+    def sweep(self) -> int:
+        """Remove blobs that no fact names and whose day of grace is over; blocks.
+
+        A crash in between leaves some of them for the next time, and no fact about the others.
+
+        Returns:
+            How many went; the fact says it too when there were any.
+
+        Raises:
+            OSError: the disk refuses.
+            TildawnError: the fact could not be appended; see `submit`.
+        """
+        with self.read() as reader:
+            used = {blob for (blob,) in reader.query("SELECT DISTINCT blob FROM blob_use")}
+        count, size = self.blobs.sweep(used)
+        if count:
+            self.append_now([self.draft(BlobsSwept(count=count, size_bytes=size))])
+        return count
 
     def close(self) -> None:
         """Commit what is queued, lay the pen down, move the log; a second time does nothing.

@@ -138,13 +138,15 @@ def _takes_positions(row: type[Row], names: tuple[str, ...]) -> bool:
 
 
 def _key_of(row: type[Row], key: tuple[str, ...]) -> Callable[[Row], Key]:
-    get: Callable[[Row], Any] = attrgetter(*key)
+    first: Callable[[Row], Any] = attrgetter(key[0])
+    every: Callable[[Row], Any] = attrgetter(*key)
 
     def one(value: Row) -> Key:
-        return (row, get(value))
+        part: int | str = first(value)
+        return (row, part)
 
     def several(value: Row) -> Key:
-        parts: tuple[int | str, ...] = get(value)
+        parts: tuple[int | str, ...] = every(value)
         return (row, *parts)
 
     return one if len(key) == 1 else several
