@@ -101,7 +101,8 @@ class Asking:
     ) -> "asyncio.Future[Any]":
         """Ask for a call through the guard; ``request`` is its JSON with nothing expanded."""
         command = Command(
-            self._path(name, key), "call", self.driver.scope(), name=name, decode=decode,
+            self._path(check_name(name, "call"), key), "call", self.driver.scope(), name=name,
+            decode=decode, digest=self.work.ledger.keyed(request),
             start=lambda asked: self.work.start_call(asked, perform),
         )
         return self.driver.ask(command)

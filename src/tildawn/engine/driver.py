@@ -217,9 +217,10 @@ class Driver:
     def _asks(self, record: Record) -> bool:
         """Whether the record answers a question that is open, with the same arguments."""
         command = self.open.get(record.path)
-        return command is not None and (
-            command.digest is None or command.digest == args_of(record)
-        )
+        if command is None:
+            return False
+        answered = args_of(record)
+        return command.digest is None or answered is None or command.digest == answered
 
     def _go_live(self) -> None:
         lost = [path for path in self.history.dispatched

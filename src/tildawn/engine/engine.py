@@ -21,7 +21,7 @@ from tildawn.engine.recover import Suspects, recover, strays
 from tildawn.engine.task import TaskDef, Tasks
 from tildawn.engine.timer import Timers
 from tildawn.engine.work import Work, record_from
-from tildawn.errors import BadValue, PayloadErased
+from tildawn.errors import BadValue, CommitInDoubt, PayloadErased, StaleWriter, TildawnError
 from tildawn.facts.run import RunInterrupted, RunStarted, RunWaited
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.fold import Expect, Row
@@ -453,6 +453,17 @@ class Engine:
         if resident is not None and resident.work is work:
             entries = self.endings.hold(resident.row, hold, path)
             self._finish(resident, entries)
+
+    def broken(self, work: Work, error: TildawnError) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        resident = self.residents.get(work.row.run)
+        if resident is None or resident.work is not work:
+            return
+        if isinstance(error, StaleWriter | CommitInDoubt):
+            self._leave(resident)  # The next holder of the pen goes on.
+            return
+        entries = self.endings.failed(resident.row, resident.task, error, self.clock.wall())
+        self._finish(resident, entries)
 
     def accepted(self, queue: str) -> None:
         """See `tildawn.engine.work.WorkEvents`."""

@@ -41,6 +41,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     fact: Fact
     #: JSON of the value or of the error, None where there is none.
     text: bytes | None
+    #: Digest of the request that it answers, where the fact itself does not hold it.
+    asked: str | None = None
 
     @property
     def path(self) -> str:
@@ -108,6 +110,7 @@ class History:
         self.last_seq = Seq(-1)
         #: Places with a call that was sent and has no final answer on record.
         self.dispatched: set[str] = set()
+        self._sent: dict[str, str] = {}
         self._binding: deque[Record | _Loosened] = deque()
         self._loose: dict[str, Record] = {}
         self._inbox: deque[Record] = deque()
@@ -126,8 +129,11 @@ class History:
             self._loosen(seq, data.void)
         elif isinstance(data, CallDispatched):
             self.dispatched.add(fact.path)
+            self._sent[fact.path] = data.args
         record = record_of(seq, fact, read)
         if record is not None:
+            if isinstance(data, CallSettled):
+                record = msgspec.structs.replace(record, asked=self._sent.get(fact.path))
             self._binding.append(record)
             self.dispatched.discard(fact.path)
 
@@ -193,4 +199,4 @@ class History:
 
 def args_of(record: Record) -> str | None:
     """The digest of the arguments that a record answers, or None where it has none."""
-    return cast("str | None", getattr(record.fact.data, "args", None))
+    return record.asked or cast("str | None", getattr(record.fact.data, "args", None))

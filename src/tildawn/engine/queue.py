@@ -34,10 +34,12 @@ class Occupied:
         self._limits = limits
         self._queues: Counter[str] = Counter()
         self._groups: set[str] = set()
+        #: Limits set since the start, by queue; they go before those of `Limits`.
+        self.gates: dict[str, int] = {}
 
     def room(self, queue: str) -> int:
         """How many more runs of the queue may go on."""
-        limit = self._limits.queues.get(queue)
+        limit = self.gates.get(queue, self._limits.queues.get(queue))
         return self._limits.resident if limit is None else max(limit - self._queues[queue], 0)
 
     def take(self, row: RunRow) -> bool:

@@ -59,7 +59,7 @@ class TaskDef(Generic[P, R]):
         self.limit_key = limit_key
         self.__name__ = getattr(function, "__name__", name)
         self.__doc__ = function.__doc__
-        parameters, returns = _signature(function, skip=1, what=f"task {name}")
+        parameters, returns = declared_types(function, skip=1, what=f"task {name}")
         self.arguments = Arguments(parameters, what=f"task {name}")
         self.result = Codec(returns, where=f"the result of task {name}")
         self.fingerprint = fingerprint(function)
@@ -139,7 +139,7 @@ class StepDef:
             raise BadTask(message, hint="define a function, or name it: step(f, name='…')")
         self.function = function
         self.name = check_name(name, "step")
-        parameters, returns = _signature(function, skip=0, what=f"step {name}")
+        parameters, returns = declared_types(function, skip=0, what=f"step {name}")
         self.arguments = Arguments(parameters, what=f"step {name}")
         self.result = Codec(returns, where=f"the result of step {name}")
         self.is_async = inspect.iscoroutinefunction(function)
@@ -259,9 +259,18 @@ def fingerprint(function: Callable[..., Any]) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
-def _signature(
+def declared_types(
     function: Callable[..., Any], *, skip: int, what: str
 ) -> "tuple[dict[str, inspect.Parameter] | None, object]":
+    """The parameters of a function behind the first ``skip``, and its return type.
+
+    Returns:
+        Parameters by name, None for a builtin that hides them; and the declared return type,
+        `UNDECLARED` where there is none.
+
+    Raises:
+        BadTask: a type cannot be read, or there are fewer parameters than ``skip``.
+    """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

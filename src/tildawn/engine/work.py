@@ -192,7 +192,12 @@ class Work:
         def final(seq: Seq, fact: Fact, text: bytes | None) -> None:
             self.driver.arrive(Record(seq, fact, text))
 
-        match await perform(ticket, final):
+        try:
+            verdict = await perform(ticket, final)
+        except TildawnError as error:
+            self._events.broken(self, error)
+            return
+        match verdict:
             case Later(due=due, why=why):
                 self._postpone(command, perform, due, why)
             case Hold() as hold:
@@ -286,6 +291,10 @@ class WorkEvents(Protocol):
 
     def hold(self, work: Work, hold: Hold, path: str) -> None:
         """A call needs its owner."""
+        ...
+
+    def broken(self, work: Work, error: TildawnError) -> None:
+        """A call could not even be recorded."""
         ...
 
     def waiting(self, work: Work) -> None:

@@ -13,6 +13,10 @@ from uuid import UUID
 from tildawn.engine.asking import Asking, Repeat, gather, race
 from tildawn.engine.outcome import Artifact
 from tildawn.engine.task import StepDef, TaskDef
+from tildawn.errors import Bypassed
+from tildawn.runtime.outside.call import CallDef
+from tildawn.runtime.outside.calls import Calls
+from tildawn.runtime.outside.kind import CallOptions
 from tildawn.units import Micros, duration
 
 
@@ -26,10 +30,13 @@ class Context:
     Every method that waits is recorded: on a replay it answers what it answered then.
     """
 
-    def __init__(self, asking: Asking, log: Callable[..., None]) -> None:
+    def __init__(
+        self, asking: Asking, log: Callable[..., None], calls: Calls | None = None
+    ) -> None:
         """Made by the runtime for each attempt of a run."""
         self._asking = asking
         self._log = log
+        self._calls = calls
 
     @property
     def run(self) -> str:
@@ -60,6 +67,59 @@ class Context:
         if isinstance(what, KeyedStep):
             return await self._asking.step(what.step, args, kwargs, what.key)
         return await self._asking.step(what, args, kwargs)
+
+    async def call(self, what: "CallDef[P, R]", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Touch the outside, through the guard.
+
+        Args:
+            what: declared with `call`, perhaps with ``.using(…)``.
+            *args: its arguments; they are part of the idempotency key.
+            **kwargs: likewise.
+
+        Returns:
+            The answer as its declared type says.
+
+        Raises:
+            CallFailed: no usable answer; ``fields["kind"]`` says why, ``effect`` what happened.
+            BudgetSpent: the budget does not allow it.
+        """
+        asked = self._outside().declared(what, args, kwargs, simulated=self.simulated)
+        decode = asked.prepared.decode
+        return await self._asking.call(what.name, asked.request, decode, asked.perform, what.key)
+
+    async def outside(
+        self, name: str, kind: str, fields: dict[str, object], options: CallOptions | None = None
+    ) -> Any:
+        """Touch the outside by a registered kind: chat, image, http, shell or file.
+
+        Args:
+            name: the place in the run.
+            kind: which kind.
+            fields: its fields, rendered; secrets may still be sealed.
+            options: limits and policy.
+
+        Returns:
+            Plain JSON, or an `Artifact` for a picture.
+
+        Raises:
+            CallFailed: see `call`.
+            UnknownName: there is no such kind.
+        """
+        asked = self._outside().of_kind(
+            name, kind, fields, options or CallOptions(), simulated=self.simulated
+        )
+        return await self._asking.call(name, asked.request, asked.prepared.decode, asked.perform)
+
+    def _outside(self) -> Calls:
+        if self._calls is None:
+            message = "this context has no way out"
+            raise Bypassed(message)
+        return self._calls
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this run rests on simulated answers."""
+        return bool(self._asking.work.row.simulated)
 
     async def child(self, task: "TaskDef[P, R]", /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run another task as a run of its own and wait for its result.

@@ -1,0 +1,112 @@
+"""From a prepared call to the door and back to the engine.
+
+What it is not: policy.  It joins two strangers: the engine's ticket and the guard's request.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tildawn.engine import port
+from tildawn.guard import request as door
+from tildawn.guard.call import Door
+from tildawn.guard.retry import RULES, RetryPolicy
+from tildawn.ledger.ledger import Ledger
+from tildawn.runtime.outside.call import CallDef
+from tildawn.runtime.outside.kind import CallOptions, Prepare, Prepared
+from tildawn.runtime.outside.local import file, shell
+from tildawn.runtime.outside.model import chat, image, sealed_free
+from tildawn.runtime.outside.web import http
+from tildawn.runtime.outside.world import World
+
+
+KINDS: Mapping[str, Prepare] = {
+    "chat": chat, "image": image, "http": http, "shell": shell, "file": file,
+}
+"""The kinds of calls that plans and tasks may name."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A call as the engine needs it: its request for the digest, and how to make it."""
+
+    request: bytes
+    prepared: Prepared
+    perform: port.Perform
+
+
+class Calls:
+    """Makes calls of a world through a door."""
+
+    def __init__(self, world: World, door: Door) -> None:
+        """Join them."""
+        self.world = world
+        self._door = door
+        self._ledger: Ledger = world.ledger
+
+    def of_kind(
+        self, name: str, kind: str, fields: dict[str, object], options: CallOptions, *,
+        simulated: bool,
+    ) -> Asked:
+        """A call of a registered kind.
+
+        Raises:
+            KeyError: there is no such kind.
+            Misused: it needs a provider and there is none.
+        """
+        prepared = KINDS[kind](self.world, fields, options, simulated=simulated)
+        request = sealed_free({"kind": kind, **fields})
+        return self._asked(name, request, prepared, options)
+
+    def declared(
+        self, definition: CallDef[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *,
+        simulated: bool,
+    ) -> Asked:
+        """A call that a user declared.
+
+        Raises:
+            BadValue: an argument has no JSON form.
+        """
+        request = definition.arguments.encode(args, kwargs)
+        prepared = definition.prepare(self.world, args, kwargs, simulated=simulated)
+        lookup = definition.looking(self.world, args, kwargs, simulated=simulated)
+        return self._asked(definition.name, request, prepared, definition.options, lookup)
+
+    def _asked(
+        self, name: str, request: bytes, prepared: Prepared, options: CallOptions,
+        lookup: door.Lookup | None = None,
+    ) -> Asked:
+        digest = self._ledger.keyed(request)
+
+        async def perform(ticket: port.Ticket, final: port.Final) -> port.Verdict:
+            asked = door.CallRequest(
+                run=ticket.run, path=ticket.path, run_attempt=ticket.attempt, fence=ticket.fence,
+                name=name, route=prepared.route, repeat=options.repeat, args_digest=digest,
+                body_digest=digest, perform=prepared.perform, lookup=lookup,
+                validate=prepared.validate, timeout=options.timeout, retry=_retry(options.retry),
+                reserve=prepared.reserve, reserve_tokens=prepared.reserve_tokens,
+                budgets=ticket.budgets, model=prepared.model, simulated=ticket.simulated,
+                what=prepared.what,
+            )
+            return _verdict(await self._door.call(asked, final))
+
+        return Asked(request, prepared, perform)
+
+
+def _retry(tries: int | None) -> RetryPolicy | None:
+    if tries is None:
+        return None
+    rules = {kind: msgspec.structs.replace(rule, tries=tries) for kind, rule in RULES.items()}
+    return RetryPolicy(rules=rules)
+
+
+def _verdict(said: door.Verdict) -> port.Verdict:
+    match said:
+        case door.Ended():
+            return port.Ended()
+        case door.Later(due=due, why=why):
+            return port.Later(due, why)
+        case door.Hold(why=why, detail=detail, choices=choices):
+            return port.Hold(why, detail, choices)
+        case door.Stale():
+            return port.Stale()
