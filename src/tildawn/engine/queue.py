@@ -20,6 +20,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     resident: int = 2_000
     #: Runs going on at once, by queue; queues that are not named have no limit of their own.
     queues: Mapping[str, int] = {}
+    #: The same for queues that are opened and shut while the engine runs (0 shuts one); these go
+    #: before the others, and hold for this process only.
+    gates: dict[str, int] = {}
     #: Runs that may wait; enqueueing more is refused.
     backlog: int = 2_000_000
     #: A run that waits longer than this leaves memory. Source: DESIGN section 4.
@@ -34,12 +37,10 @@ class Occupied:
         self._limits = limits
         self._queues: Counter[str] = Counter()
         self._groups: set[str] = set()
-        #: Limits set since the start, by queue; they go before those of `Limits`.
-        self.gates: dict[str, int] = {}
 
     def room(self, queue: str) -> int:
         """How many more runs of the queue may go on."""
-        limit = self.gates.get(queue, self._limits.queues.get(queue))
+        limit = self._limits.gates.get(queue, self._limits.queues.get(queue))
         return self._limits.resident if limit is None else max(limit - self._queues[queue], 0)
 
     def take(self, row: RunRow) -> bool:
