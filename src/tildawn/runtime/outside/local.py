@@ -67,7 +67,8 @@ def _word(world: World, word: object) -> str:
     return str(word)
 
 
-def _folder(world: World, options: CallOptions) -> Path:
+def folder_of(world: World, options: CallOptions) -> Path:
+    """Where relative paths of a call begin."""
     return Path(options.folder) if options.folder else world.folder
 
 
