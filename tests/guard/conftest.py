@@ -61,7 +61,7 @@ class World:
     ended: int = 0
 
     async def perform(self, attempt: Attempt) -> Answer:
-        """Answer, raise, or hang."""
+        """Answer, raise, or hang; what is marked as applied happens once for each key."""
         self.keys.append(attempt.key)
         does = self.script.pop(0) if self.script else b'"done"'
         self.started.set()
@@ -220,6 +220,7 @@ class Scene:
     world: World
     ear: Ear
     door: Door
+    lost: Any = None
 
     @staticmethod
     def fault(kind: str, **said: Any) -> Fault:
@@ -236,6 +237,15 @@ class Scene:
         request = self.house.request(self.world, **fields)
         return asyncio.create_task(self.door.call(request, self.ear))
 
+    def crash(self) -> None:
+        """Go on as a new process would: nothing in memory, and the run's next attempt.
+
+        What the old one had under way hangs for ever, as behind a SIGSTOP.
+        """
+        self.door = Door(self.house.ledger, self.clock, Random(0))
+        self.house.begin()
+        self.world.started.clear()
+
     async def drive(self, *tasks: "asyncio.Task[Any]") -> Any:
         """Let time pass whenever nothing else can, until the tasks are done; the first's result."""
         while not all(task.done() for task in tasks):
@@ -244,6 +254,13 @@ class Scene:
             if due is not None and not all(task.done() for task in tasks):
                 self.clock.advance(due)
         return tasks[0].result()
+
+    async def lose(self, **fields: Any) -> None:
+        """Crash after the request has left and before any answer."""
+        self.world.script.insert(0, "hang")
+        self.lost = self.call(**fields)
+        await self.world.started.wait()
+        self.crash()
 
     async def settle(self) -> None:
         """Run what can run without time passing."""

@@ -92,6 +92,14 @@ class Door:
         """
         return self._means.latecomers.alive()
 
+    def inside(self) -> frozenset[tuple[str, str]]:
+        """The runs and paths with a call under way, for the loops of recovery to spare.
+
+        Raises:
+            Nothing.
+        """
+        return frozenset(self._inside)
+
     async def close(self) -> None:
         """Cancel abandoned tries and alarms; calls that are under way are the engine's.
 
@@ -177,6 +185,7 @@ class Door:
         answer = await means.committer.append([entry], expect=expect, patience=visit)
         if isinstance(answer, Committed):
             visit.known = answer.first
+            visit.child = False
             visit.attempt += 1
             visit.tries += 1
         return answer
@@ -224,6 +233,8 @@ class Door:
         visit.leave_if_cancelled()
         if then.step == "clear up":
             return await self._doubts.clear_up(visit, None)
+        if ran.task is not None and visit.child:
+            return self._means.until_gone()
         return await self._means.pause(visit, then.due, then.why)
 
     async def _answer(self, visit: Visit, ran: Ran[Answer], answer: Answer) -> Verdict:

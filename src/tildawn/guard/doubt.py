@@ -8,7 +8,7 @@ word), doing it again where that is harmless, asking the outside, asking the own
 
 from collections.abc import Awaitable, Callable
 
-from tildawn.errors import Effect, PayloadErased
+from tildawn.errors import Effect, PayloadErased, UnknownName
 from tildawn.guard import retry
 from tildawn.guard.attempt import Ran
 from tildawn.guard.fault import Seen, seen
@@ -62,6 +62,8 @@ class Doubts:
             TildawnError: the house cannot be read or written.
         """
         visit.adopt(row)
+        if row.child:
+            return self._means.until_gone()
         if row.state == "settled":
             return await self._anew(visit, row)
         if row.state == "dispatched":
@@ -119,14 +121,16 @@ class Doubts:
     # -- answers on record -----------------------------------------------------------------
 
     async def _on_record(self, visit: Visit, row: CallRow) -> Verdict | None:
-        if row.resolved == GIVE_UP:
+        # A word from before the last end was for that end.
+        resolved = row.resolved if row.resolved_at > row.settled else ""
+        if resolved == GIVE_UP:
             fault = Seen(
                 kind=row.fault or "lost", detail="given up: nobody knows whether it happened",
                 effect=Effect.UNKNOWN, type="CallInDoubt",
             )  # fmt: skip
             entry = visit.record.given_up(visit.attempt, fault)
             return await self._ended(visit, entry)
-        if row.resolved == APPLIED:
+        if resolved == APPLIED:
             value = self._payload(row.resolved_at) or b"null"
         elif row.late > row.dispatched and row.state != "settled":
             late = self._payload(row.late)
@@ -146,8 +150,8 @@ class Doubts:
         with self._means.ledger.read() as reader:
             try:
                 return reader.payload(Seq(seq), 0)
-            except PayloadErased:
-                return None
+            except (PayloadErased, UnknownName):
+                return None  # erased, or the owner gave none
 
     # -- asking the outside ----------------------------------------------------------------
 

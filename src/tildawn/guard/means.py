@@ -90,6 +90,7 @@ class Means:
         answer = await self.ledger.append([entry], expect=visit.expect())
         if isinstance(answer, Unmet):
             raise StaleWriter
+        visit.child = True
 
     # -- recording -------------------------------------------------------------------------
 
@@ -139,6 +140,16 @@ class Means:
             return Later(due, why)
         await self.clock.sleep(wait)
         return None
+
+    def until_gone(self) -> Later:
+        """Ask again in a second: a child of the last attempt may be alive.
+
+        `tildawn.guard.recover.prove_gone` ends it and puts that on record.
+
+        Raises:
+            Nothing.
+        """
+        return Later(Micros(self.clock.wall() + SECOND), "child-process")
 
     def may_retry(self, request: CallRequest) -> bool:
         """Whether the route's retry budget has room; its history is a projection.

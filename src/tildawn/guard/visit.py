@@ -24,7 +24,7 @@ class Visit(Patience):
     """What one entry knows of its call."""
 
     __slots__ = (
-        "_leaving", "_task", "attempt", "final", "key", "known", "record", "request", "tries",
+        "_leaving", "_task", "attempt", "child", "final", "key", "known", "record", "request", "tries",
         "until",
     )  # fmt: skip
 
@@ -53,6 +53,8 @@ class Visit(Patience):
         self.known = -1
         self.attempt = 0
         self.tries = 0
+        #: Whether the attempt under way has started a child process.
+        self.child = False
 
     def adopt(self, row: CallRow) -> None:
         """Go on from what is on record.
