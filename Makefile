@@ -24,11 +24,14 @@ test: $(VENV)/.ready  ## run every test except the long campaigns
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 check: $(VENV)/.ready  ## lint, format, types, architecture, documentation
-	@echo '== ruff check' && $(BIN)/ruff check .
-	@echo '== ruff format' && $(BIN)/ruff format --check .
-	@echo '== basedpyright' && $(BIN)/basedpyright
-	@echo '== import-linter' && $(BIN)/lint-imports
-	@echo '== sphinx' && $(BIN)/sphinx-build -q -W -n -b html docs build/docs && echo 'built build/docs'
+	@failed=; \
+	step() { echo "== $$1"; shift; "$$@" || failed="$$failed $$1"; }; \
+	step 'lint' $(BIN)/ruff check .; \
+	step 'format' $(BIN)/ruff format --check .; \
+	step 'types' $(BIN)/basedpyright; \
+	step 'architecture' $(BIN)/lint-imports --no-logo; \
+	step 'documentation' $(BIN)/sphinx-build -q -W --keep-going -n -b html docs build/docs; \
+	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 bench: $(VENV)-bench/.ready  ## measure, side by side with others; writes benchmarks/results
 	@$(VENV)-bench/bin/python -m benchmarks $(BENCH_ARGS)
