@@ -25,7 +25,7 @@ test: $(VENV)/.ready  ## run every test except the long campaigns
 
 check: $(VENV)/.ready  ## lint, format, types, architecture, documentation
 	@failed=; \
-	step() { echo "== $$1"; shift; "$$@" || failed="$$failed $$1"; }; \
+	step() { label=$$1; shift; echo "== $$label"; "$$@" || failed="$$failed $$label"; }; \
 	step 'lint' $(BIN)/ruff check .; \
 	step 'format' $(BIN)/ruff format --check .; \
 	step 'types' $(BIN)/basedpyright; \
