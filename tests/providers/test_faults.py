@@ -11,7 +11,7 @@ from tildawn.providers.dialect import dialect
 from tildawn.providers.fault import Fault, FaultKind
 from tildawn.providers.openai_compatible import OpenAiCompatible
 from tildawn.providers.port import ChatRequest, ImageRequest, Message, Wire
-from tildawn.providers.wire import Outgoing, Wires
+from tildawn.providers.wire import EXTRA_CONNECTIONS, KEPT_CONNECTIONS, Outgoing, Wires
 from tildawn.units import SECOND, Micros
 
 
@@ -142,6 +142,17 @@ async def test_an_answer_that_never_ends_is_cut_at_the_limit(stage) -> None:
             await s.wires.exchange(out, limit=1_000)
         assert caught.value.kind is FaultKind.INVALID_ANSWER
         assert "longer than 1000 bytes" in caught.value.detail
+
+
+async def test_answers_that_are_thrown_away_give_their_connections_back(stage) -> None:
+    """A host that misbehaves all night must not use up the pool."""
+    async with stage() as s:
+        out = Outgoing(method="GET", url=f"{s.url}/sim/images/0123456789abcdef-900x900.png")
+        kept = list[Fault]()  # a fault that is kept on record keeps its frames alive
+        for _ in range(KEPT_CONNECTIONS + EXTRA_CONNECTIONS + 1):
+            with pytest.raises(Fault) as caught:
+                await s.wires.exchange(out, limit=1_000)
+            kept.append(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -68,17 +68,28 @@ def parent_of(script: str, tmp_path: Path) -> Generator[subprocess.Popen[str]]:
         yield parent
 
 
-async def up(tmp_path: Path) -> int:
-    """Wait until the program holds the pipe; the reading end."""
-    fd = await asyncio.to_thread(os.open, tmp_path / "alive", os.O_RDONLY)
-    assert await asyncio.to_thread(os.read, fd, 3) == b"up\n"
-    return fd
+class Pipe:
+    """The reading end of the named pipe, on the loop so that a failing test can end."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
+        self._reader = reader
+        self._transport = transport
+
+    async def all_dead(self) -> None:
+        """Wait until nobody holds the pipe any more."""
+        assert await self._reader.read() == b""
+        self._transport.close()
 
 
-async def all_dead(fd: int) -> None:
-    """Wait until nobody holds the pipe any more."""
-    assert await asyncio.to_thread(os.read, fd, 1) == b""
-    os.close(fd)
+async def up(tmp_path: Path) -> Pipe:
+    """Wait until the program holds the pipe."""
+    fd = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd)
+    )
+    assert await reader.readexactly(3) == b"up\n"
+    return Pipe(reader, transport)
 
 
 async def test_exit_code_and_both_outputs_come_back(tmp_path: Path) -> None:
@@ -183,22 +194,22 @@ async def test_cancelling_ends_a_stubborn_program_and_all_it_started(
 ) -> None:
     """A deadline that leaves processes behind is none."""
     call = asyncio.create_task(run(shell(STUBBORN.format(more=more), tmp_path)))
-    fd = await up(tmp_path)
+    pipe = await up(tmp_path)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await all_dead(fd)
+    await pipe.all_dead()
 
 
 async def test_a_program_is_asked_before_it_is_killed(tmp_path: Path, alive: Path) -> None:
     """A program that cleans up when asked gets the chance."""
     script = "trap 'echo bye > said; exit 0' TERM; exec 3>alive; echo up >&3; sleep 1000 & wait"
     call = asyncio.create_task(run(shell(script, tmp_path)))
-    fd = await up(tmp_path)
+    pipe = await up(tmp_path)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await all_dead(fd)
+    await pipe.all_dead()
     assert (tmp_path / "said").read_text() == "bye\n"
 
 
@@ -208,21 +219,21 @@ async def test_what_a_program_leaves_in_the_background_ends_with_it(
     """A step that is done must not go on working."""
     script = "exec 3>alive; (trap '' TERM; sleep 1000) & echo up >&3; exit 0"
     call = asyncio.create_task(run(shell(script, tmp_path)))
-    fd = await up(tmp_path)
+    pipe = await up(tmp_path)
     assert (await call).exit_code == 0
-    await all_dead(fd)
+    await pipe.all_dead()
 
 
 @pytest.mark.parametrize("more", ["", "setsid sleep 1000 &"])
 async def test_killing_us_leaves_no_child(tmp_path: Path, alive: Path, more: str) -> None:
     """After kill -9 the night starts again; two of the same program would trip over each other."""
     with parent_of(STUBBORN.format(more=more), tmp_path) as parent:
-        fd = await up(tmp_path)
+        pipe = await up(tmp_path)
         assert parent.stdout is not None
         pid, start = parent.stdout.readline().split()
         assert is_alive(int(pid), start)
         parent.kill()
-        await all_dead(fd)
+        await pipe.all_dead()
         assert await kill_group(int(pid), start, clock=SystemClock())
         assert not is_alive(int(pid), start)
 
@@ -232,7 +243,7 @@ async def test_recovery_ends_a_program_whose_wrapper_was_killed_too(
 ) -> None:
     """When memory runs out both may die; the record of id and start time finds the rest."""
     with parent_of(STUBBORN.format(more=""), tmp_path) as parent:
-        fd = await up(tmp_path)
+        pipe = await up(tmp_path)
         assert parent.stdout is not None
         pid, start = parent.stdout.readline().split()
         parent.send_signal(signal.SIGSTOP)  # it must not notice and clean up
@@ -240,7 +251,7 @@ async def test_recovery_ends_a_program_whose_wrapper_was_killed_too(
         parent.kill()
     assert is_alive(int(pid), start)
     assert await kill_group(int(pid), start, clock=SystemClock())
-    await all_dead(fd)
+    await pipe.all_dead()
 
 
 async def test_a_wrapper_killed_by_somebody_else_is_an_unknown_end(
@@ -253,18 +264,18 @@ async def test_a_wrapper_killed_by_somebody_else_is_an_unknown_end(
         pids.append(pid)
 
     call = asyncio.create_task(run(shell(STUBBORN.format(more=""), tmp_path), on_start=on_start))
-    fd = await up(tmp_path)
+    pipe = await up(tmp_path)
     os.kill(pids[0], signal.SIGKILL)
     with pytest.raises(Fault) as caught:
         await call
     assert (caught.value.kind, caught.value.sent) == (FaultKind.UNKNOWN, True)
-    await all_dead(fd)
+    await pipe.all_dead()
 
 
 async def test_a_process_with_another_start_time_is_left_alone(tmp_path: Path, alive: Path) -> None:
     """Process ids are given out again; recovery must never kill a stranger."""
     with parent_of("exec 3>alive; echo up >&3; sleep 1000", tmp_path) as stranger:
-        fd = await up(tmp_path)
+        pipe = await up(tmp_path)
         start = start_time(stranger.pid)
         assert start is not None
         earlier = start.rpartition("/")[0] + "/1"
@@ -272,4 +283,4 @@ async def test_a_process_with_another_start_time_is_left_alone(tmp_path: Path, a
         assert await kill_group(stranger.pid, earlier, clock=SystemClock())
         assert stranger.poll() is None
         stranger.kill()
-        await all_dead(fd)
+        await pipe.all_dead()

@@ -244,8 +244,8 @@ class Opened:
 
 def _fault(error: Exception, out: Outgoing, *, sent: bool) -> Fault:
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FaultKind.UNKNOWN)
-    if isinstance(error, _NEVER_SENT):
-        sent = False
+    if isinstance(error, httpx2.LocalProtocolError):
+        sent = False  # bodies are bytes, so only a head can be illegal, and it stays here
     detail = f"{type(error).__name__}: {error}"
     return Fault(kind, redact(detail, *out.secrets), sent=sent)
 
@@ -259,14 +259,4 @@ _KINDS: tuple[tuple[type[Exception], FaultKind], ...] = (
     (httpx2.TransportError, FaultKind.NETWORK),
     (httpx2.InvalidURL, FaultKind.BAD_REQUEST),
     (ValueError, FaultKind.BAD_REQUEST),
-)
-
-_NEVER_SENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.ProxyError,
-    httpx2.LocalProtocolError,  # bodies are bytes, so only a head can be illegal
-    httpx2.UnsupportedProtocol,
-    httpx2.InvalidURL,
 )

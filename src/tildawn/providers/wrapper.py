@@ -101,6 +101,7 @@ def _end_everybody(wake: int) -> None:
                 os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(-1, 0)  # their children come to us next
+    # Where nobody can be adopted, this is what ends the rest; it ends us, too.
     os.killpg(0, signal.SIGKILL)
 
 
