@@ -162,6 +162,8 @@ async def gather(*branches: Awaitable[Any]) -> list[Any]:
     tasks = [asyncio.ensure_future(branch) for branch in branches]
     try:
         return list(await asyncio.gather(*tasks))
+    except GeneratorExit:
+        raise  # The run was thrown away; nothing can be awaited any more.
     except BaseException:
         await _give_up(tasks)
         raise
@@ -192,8 +194,12 @@ async def race(*branches: Awaitable[Any]) -> tuple[int, Any]:
         branch.add_done_callback(lambda _done, index=index: ended(index))
     try:
         winner = await first
-    finally:
+    except GeneratorExit:
+        raise
+    except BaseException:
         await _give_up(tasks)
+        raise
+    await _give_up(tasks)
     return winner, tasks[winner].result()
 
 

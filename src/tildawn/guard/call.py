@@ -232,9 +232,18 @@ class Door:
             return await self._outlived(visit, ran, fault)
         visit.leave_if_cancelled()
         if then.step == "clear up":
-            return await self._doubts.clear_up(visit, None)
+            verdict = await self._doubts.clear_up(visit, None)
+            return verdict or await self._absent(visit, ran, fault)
         if ran.task is not None and visit.child:
             return self._means.until_gone()
+        return await self._means.pause(visit, then.due, then.why)
+
+    async def _absent(self, visit: Visit, ran: Ran[Answer], fault: Seen) -> Verdict | None:
+        """It is known not to have happened: the rules for its fault decide, as for any other."""
+        nothing = msgspec.structs.replace(fault, effect=Effect.NONE)
+        then = self._next(visit, nothing)
+        if then.step == "end":
+            return await self._end(visit, visit.record.given_up(visit.attempt, nothing), ran, fault)
         return await self._means.pause(visit, then.due, then.why)
 
     async def _answer(self, visit: Visit, ran: Ran[Answer], answer: Answer) -> Verdict:
