@@ -131,11 +131,11 @@ STEPS = {
     "an artifact in JSON": (
         (
             "- p: { image: { prompt: x, size: 8x8 } }\n"
-            '- d: { http: { url: "https://a.example/", json: { p: "{{ p }}" } } }'
+            '- d: { http: { method: PUT, url: "https://a.example/", json: { p: "{{ p }}" } } }'
         ),
         [
             (
-                "plan.yaml:8:64: the artifact 'p' within a text or JSON; expected it alone in "
+                "plan.yaml:8:77: the artifact 'p' within a text or JSON; expected it alone in "
                 "files, content or argv"
             )
         ],
@@ -148,6 +148,10 @@ STEPS = {
                 "or ${NAME}"
             )
         ],
+    ),
+    "a body that is not sent": (
+        "- s: { http: { url: 'https://a.example/', json: { a: 1 } } }",
+        ["plan.yaml:7:49: a body without a method that sends one; expected method: POST"],
     ),
     "a password in a URL": (
         '- s: { http: { url: "https://me:pw@a.example/" } }',
@@ -419,3 +423,12 @@ def test_a_hundred_problems_are_listed_and_the_rest_is_counted(folder: Path):
 
     with pytest.raises(BadPlan, match="and 52 more"):
         read_plan("plan.yaml")
+
+
+def test_what_only_a_program_would_write_is_bounded(said, steps):
+    """The time of a check must not grow with the square of a file."""
+    many = said(steps("- c: { chat: { prompt: '" + "{{ item.sku }}" * 1_001 + "' } }"))
+    long = said(steps("\n".join(f"- s{n}: {{ file: {{ read: x }} }}" for n in range(501))))
+
+    assert ["plan.yaml:7:14031: too many templates in one text; expected at most 1000"] == many
+    assert ["plan.yaml:7:7: 501 steps in one item; expected at most 500"] == long

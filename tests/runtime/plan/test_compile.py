@@ -7,6 +7,7 @@ import pytest
 
 from tildawn.errors import BadPlan, BadTask
 from tildawn.facts.plan import (
+    Entry,
     Fixed,
     ListOf,
     MapOf,
@@ -89,6 +90,19 @@ def test_each_kind_brings_its_own_defaults(compiled, body, repeat, route):
 
     assert (repeat, route) == (step.repeat, route_of(step, provider="p", model="m"))
     assert step.timeout > 0
+
+
+def test_defaults_are_written_into_the_plan(compiled):
+    """A later version with other defaults has to run an accepted plan as it was meant."""
+    plan = compiled(
+        "version: 1\nwork: [ { id: a, steps: [ { s: { http: { url: 'https://a.example' } } } ], "
+        "evidence: [ { command: { argv: [ls] } }, { human: { question: so } } ] } ]"
+    )
+
+    command, human = plan.items[0].evidence
+    assert "GET" == plan.items[0].steps[0].fields.plain("method")
+    assert MapOf((Entry("exit_code", Fixed(0)),)) == command.fields.get("expect")
+    assert ListOf((Fixed("yes"), Fixed("no"))) == human.fields.get("choices")
 
 
 def test_the_model_of_an_item_is_that_of_its_steps_that_ask_one(compiled):

@@ -29,7 +29,7 @@ def test_exports_of_other_programs_are_read_alike(encoding, delimiter):
 
 
 def test_commas_in_a_header_between_semicolons_are_text():
-    """ "price, in EUR" is a column of its own; only the rows tell."""
+    """A column may be called `price, in EUR`; only the rows tell."""
     table = open_table(b"name;price, in EUR;stock, pieces\nA;1;2\n")
 
     assert ("name", "price, in EUR", "stock, pieces") == table.columns

@@ -7,7 +7,19 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from tildawn.facts.plan import Env, Expr, Fixed, ListOf, MapOf, Mode, Repeat, Template, Text, Value
+from tildawn.facts.plan import (
+    Entry,
+    Env,
+    Expr,
+    Fixed,
+    ListOf,
+    MapOf,
+    Mode,
+    Repeat,
+    Template,
+    Text,
+    Value,
+)
 from tildawn.runtime.plan.form import ANY, ARTIFACT, NUMBER, TEXT, Form, form_of_schema, record
 from tildawn.runtime.plan.kinds import EvidenceKind, Kind, Reach, Registry, written
 from tildawn.runtime.plan.problem import Mark
@@ -128,6 +140,12 @@ def _http_check(fields: Mapping[str, Held], reading: Reading, _mark: Mark) -> No
     body = fields.get("body")
     if body is not None and ("json" in fields or "files" in fields):
         reading.problems.add(body.key, "body beside json or files", expected="one of them")
+    sent = next((fields[name] for name in ("json", "body", "files") if name in fields), None)
+    method = fields["method"].value if "method" in fields else Fixed("GET")
+    if sent is not None and method in {Fixed("GET"), Fixed("HEAD")}:
+        reading.problems.add(
+            sent.key, "a body without a method that sends one", expected="method: POST"
+        )
     url = fields.get("url")
     if url is not None and url.value is not None:
         _url_check(url, reading)
@@ -163,7 +181,11 @@ HTTP = Kind(
     name="http",
     help="Send an HTTP request.",
     fields=(
-        FieldSpec("method", ChoiceShape(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))),
+        FieldSpec(
+            "method",
+            ChoiceShape(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")),
+            default=Fixed("GET"),
+        ),
         FieldSpec("url", _URL, required=True, help="where to; substituted values are encoded"),
         FieldSpec("headers", _SECRET_TEXTS),
         FieldSpec("json", JsonShape(secrets=True), help="a JSON body, or the form's fields"),
@@ -332,13 +354,15 @@ def _file_evidence_check(fields: Mapping[str, Held], reading: Reading, mark: Mar
 
 _DAY = Micros(24 * 3600 * SECOND)
 
+_YES_NO = ListOf((Fixed("yes"), Fixed("no")))
+
 EVIDENCE = (
     EvidenceKind(
         name="http",
         help="An HTTP answer is as expected.",
         fields=(
             FieldSpec("url", _URL, required=True),
-            FieldSpec("method", ChoiceShape(("GET", "HEAD"))),
+            FieldSpec("method", ChoiceShape(("GET", "HEAD")), default=Fixed("GET")),
             FieldSpec("headers", _SECRET_TEXTS),
             FieldSpec(
                 "expect",
@@ -380,6 +404,7 @@ EVIDENCE = (
                 "expect",
                 RecordShape((FieldSpec("exit_code", IntShape(0, 255)), FieldSpec("stdout", _TEXT))),
                 help="{ exit_code: 0 } unless said otherwise",
+                default=MapOf((Entry("exit_code", Fixed(0)),)),
             ),
         ),
         example="{ argv: [program, argument] }",
@@ -424,7 +449,12 @@ EVIDENCE = (
         help="A person says so.",
         fields=(
             FieldSpec("question", _TEXT, required=True),
-            FieldSpec("choices", ListShape(TextShape(), least=2), help="the first one verifies"),
+            FieldSpec(
+                "choices",
+                ListShape(TextShape(), least=2),
+                help="the first one verifies",
+                default=_YES_NO,
+            ),
         ),
         example="{ question: … }",
         reach=_no_reach,

@@ -39,6 +39,9 @@ class Scalar:
         Raises:
             Nothing.
         """
+        if self.text in (self.raw, self.raw[1:-1]) and "\n" not in self.raw:
+            quote = 0 if self.text == self.raw else 1
+            return Mark(self.mark.line, self.mark.column + quote + offset)
         at = -1
         for _ in range(self.text.count(token, 0, offset) + 1):
             at = self.raw.find(token, at + 1)

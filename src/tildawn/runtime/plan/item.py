@@ -32,6 +32,10 @@ from tildawn.runtime.plan.shape import Held, RecordShape
 from tildawn.units import Micros, MicroUsd
 
 
+#: A run records each step and knows each by name; more belongs into rows or a task.
+STEPS_MAX = 500
+
+
 @dataclass(frozen=True, slots=True)
 class StepDraft:
     """A step with what it uses; ``step`` is None when it could not be read whole."""
@@ -182,6 +186,10 @@ def _steps(draft: ItemDraft, node: Node, reading: Reading, registry: Registry) -
         found = f"steps of {draft.id!r} are no list" if draft.id else "steps are no list"
         reading.problems.add(node.mark, found, expected="- name: { kind: { … } }")
         return
+    if len(node.items) > STEPS_MAX:
+        found, expected = f"{len(node.items):,} steps in one item", f"at most {STEPS_MAX}"
+        reading.problems.add(node.mark, found, expected=expected)
+        return
     for entry in node.items:
         step = _step(draft, entry, reading, registry)
         if step is not None:
@@ -319,7 +327,10 @@ def _fields_of(kind: Kind | EvidenceKind, node: Node, reading: Reading) -> MapOf
     if reading.problems.count > before:
         return None
     # In the order of the kind, so that reordering the file gives the same plan.
-    read = [(spec.name, held[spec.name].value) for spec in shape.fields if spec.name in held]
+    read = [
+        (spec.name, held[spec.name].value if spec.name in held else spec.default)
+        for spec in shape.fields
+    ]
     return MapOf(tuple(Entry(name, value) for name, value in read if value is not None))
 
 

@@ -11,6 +11,10 @@ Needs = Mapping[str, Sequence[str]]
 """For each name, in the order of the file, the names it needs; unknown ones are passed over."""
 
 
+#: Enough to mend; the next check shows what is left.
+_CIRCLES_MAX = 20
+
+
 def in_order(needs: Needs) -> list[str] | None:
     """The names with every needed one first, otherwise in the order given.
 
@@ -55,7 +59,7 @@ def cycles(needs: Needs) -> list[list[str]]:
     found: list[list[str]] = []
     left: set[str] = set()
     for start in needs:
-        if start not in left:
+        if start not in left and len(found) < _CIRCLES_MAX:
             _walk(start, needs, left, found)
     return found
 
@@ -64,7 +68,7 @@ def _walk(start: str, needs: Needs, left: set[str], found: list[list[str]]) -> N
     """Depth first without recursion; ``left`` holds the names that are dealt with."""
     trail = {start: 0}
     waiting: list[Iterator[str]] = [iter(needs[start])]
-    while waiting:
+    while waiting and len(found) < _CIRCLES_MAX:
         want = next(waiting[-1], None)
         if want is None:
             waiting.pop()

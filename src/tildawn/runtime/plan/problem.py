@@ -92,6 +92,9 @@ class Problems:
         Raises:
             Nothing.
         """
+        if len(self.found) >= PROBLEMS_MAX:
+            self._beyond += 1
+            return
         self.add(
             mark,
             what.format(repr(given)),

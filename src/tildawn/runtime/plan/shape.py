@@ -305,6 +305,8 @@ class FieldSpec:
     shape: Shape
     required: bool = False
     help: str = ""
+    #: What stands in the compiled plan when the author wrote nothing.
+    default: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)

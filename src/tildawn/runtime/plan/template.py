@@ -15,6 +15,8 @@ from tildawn.runtime.plan.problem import nearest, one_of
 
 #: A path longer than this is no look-up a person wrote.
 _PATH_MAX = 32
+#: More segments than this are a program's work, and the time to place them all grows with them.
+_PIECES_MAX = 1_000
 _OPEN = re.compile(r"\{\{|\{%|\{#|\$\{")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LEX = re.compile(
@@ -91,6 +93,12 @@ def parse_template(text: str) -> Parsed:
     parsed = Parsed()
     at = 0
     while (found := _OPEN.search(text, at)) is not None:
+        if len(parsed.parts) + len(parsed.faults) >= _PIECES_MAX:
+            spot = Spot(found.start(), found.group())
+            parsed.faults.append(
+                Fault(spot, "too many templates in one text", f"at most {_PIECES_MAX}")
+            )
+            return parsed
         _literal(parsed, text[at : found.start()])
         at = _piece(parsed, text, found)
     _literal(parsed, text[at:])
