@@ -234,6 +234,12 @@ class House:
             )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def new_house() -> Callable[[Path], House]:
+    """Makes a house in a folder, for tests that need many."""
+    return House
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[House]:
     """An empty house."""

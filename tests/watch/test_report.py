@@ -422,7 +422,12 @@ def test_a_late_answer_is_told_and_changes_nothing(shop):
     shop.start(work)
     shop.dispatch(work, "copy")
     shop.settle(work, "copy", fault="timeout", effect="unknown", spend=20_000, source="assumed")
-    shop.say(CallAnsweredLate(attempt=1, spend_micro_usd=12_000), of=work, path="copy", texts=({},))
+    shop.say(
+        CallAnsweredLate(attempt=1, spend_micro_usd=12_000, spend_source="reported"),
+        of=work,
+        path="copy",
+        texts=({},),
+    )
 
     report = shop.report()
 

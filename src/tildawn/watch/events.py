@@ -36,11 +36,11 @@ def stops_of(got: Collected) -> tuple[StopLine, ...]:
     night = got.night
     if night is None or night.stopped < 0:
         return ()
-    sentence = _RULES.get(night.rule, f"Stopped by the rule {one_line(night.rule)}.")
+    known = _RULES.get(night.rule, "").format(n=night.rule_count)
     return (
         StopLine(
-            rule=night.rule,
-            sentence=sentence.format(n=night.rule_count),
+            rule=one_line(night.rule),
+            sentence=known or f"Stopped by the rule {one_line(night.rule)}.",
             detail=got.said(night.stopped, 0),
             at=night.stopped_at,
             seq=night.stopped,

@@ -16,7 +16,7 @@ HEAD_LINES = 25
 """Lines of the head: they fit a terminal of the usual size."""
 HEAD_NEEDS = 4
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
+_SPECIAL = re.compile(r"([`*_{}\[\]<>()#+!|~&$-]|\\)")
 
 
 def render_markdown(report: Report) -> str:
@@ -48,12 +48,14 @@ def escaped(text: str) -> str:
         Nothing.
     """
     line = " ".join(text.split())
-    return _SPECIAL.sub(r"\\\1", line) if _risky(line) else line
+    if _risky(line):
+        line = _SPECIAL.sub(r"\\\1", line)
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", line)
 
 
 def _risky(line: str) -> bool:
     """Ordinary sentences stay as they are: a lone hyphen or bracket inside says nothing."""
-    return bool(re.search(r"[\\`*_\[\]<>|~&$]|^[#+>-]|^\d+[.)]|!\[", line))
+    return bool(re.search(r"[\\`*_\[\]<>|~&$]|^[#+>-]|!\[", line))
 
 
 def quoted(text: str) -> str:

@@ -5,6 +5,7 @@ every held run carries them.
 """
 
 import re
+import shlex
 from collections.abc import Iterable
 
 import msgspec
@@ -128,7 +129,9 @@ def _question(why: str, line: RunLine) -> str:
 
 def _choice(name: str, said: str) -> Choice:
     label, follows = _SAYS.get(said, (f"{one_line(said)}.", ""))
-    return Choice(label=label, follows=follows, command=f"tildawn answer {name} {said}")
+    return Choice(
+        label=label, follows=follows, command=f"tildawn answer {name} {shlex.quote(said)}"
+    )
 
 
 def _doubtful(got: Collected, line: RunLine) -> Need:

@@ -7,7 +7,7 @@ dusk (0) to the end of the window (100), y is in pixels of a strip 116 high.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, zip_longest
 
 from tildawn.watch.report import Report, RunLine, Strip, Verdict
 from tildawn.watch.words import Times, number
@@ -270,7 +270,7 @@ def _ticks(strip: Strip, times: Times) -> Iterator[Tick]:
 
 def _bands(strip: Strip) -> Iterator[Band]:
     events = [event for event in strip.events if event.kind != "stop"]
-    for event, after in zip(events, [*events[1:], None], strict=True):
+    for event, after in zip_longest(events, events[1:]):
         x, end = _share(strip, event.begins_at), _share(strip, event.ends_at)
         middle = x if event.kind == "crash" else (x + end) / 2
         near = after is not None and _share(strip, after.begins_at) - middle < 22  # noqa: PLR2004  # percent
