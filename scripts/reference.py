@@ -6,10 +6,15 @@ to say more says it in the row's line of help.
 Usage: python scripts/reference.py [--check]
 """
 
+import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
+from tildawn.faces.catalog import OPERATIONS
 from tildawn.runtime.setting import SETTINGS, shown
 
 
@@ -39,7 +44,52 @@ def settings_page() -> Iterator[str]:
         yield ""
 
 
-PAGES = {"settings.md": settings_page}
+OPERATIONS_HEAD = """\
+# Operations
+
+Every window on Tildawn offers these and nothing else: the command line, the local socket, and whatever comes later.
+The effect says whether an operation reads the house, writes to it, or needs none; the permission says who may ask for it.
+On the command line each has its own options: `tildawn --help`.
+This page is made from the program by `python scripts/reference.py`.
+"""
+
+
+def operations_page() -> Iterator[str]:
+    """The lines of docs/reference/operations.md."""
+    yield OPERATIONS_HEAD
+    for operation in OPERATIONS:
+        yield f"## `{operation.name}`\n"
+        yield f"{operation.help}\n"
+        yield f"- Effect: {operation.effect.value}."
+        yield f"- Permission: {operation.permission.value}."
+        yield f"- Takes: {fields_of(operation.input)}."
+        yield f"- Gives: {fields_of(operation.output)}."
+        yield ""
+
+
+def fields_of(struct: type[msgspec.Struct]) -> str:
+    """The fields of a value as it travels as JSON."""
+    said = [
+        f"`{field.encode_name}` ({annotation(field.type)}{default(field)})"
+        for field in msgspec.structs.fields(struct)
+    ]
+    return ", ".join(said) or "nothing"
+
+
+def annotation(declared: object) -> str:
+    """A type as one would write it, without the modules."""
+    bare = re.sub(r"\b[A-Za-z_]\w*\.(?=\w)", "", inspect.formatannotation(declared))
+    return bare.replace(" | ", " or ").replace("Raw", "any JSON")
+
+
+def default(field: msgspec.structs.FieldInfo) -> str:
+    """What a field is when it is left out."""
+    if field.default is not msgspec.NODEFAULT:
+        return f", else `{msgspec.json.encode(field.default).decode()}`"
+    return "" if field.required else ", else empty"
+
+
+PAGES = {"operations.md": operations_page, "settings.md": settings_page}
 
 
 def main(arguments: list[str]) -> int:
