@@ -6,6 +6,7 @@ What it is not: what a failing disk does; that is in tests/faults.
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,6 +188,21 @@ def test_one_bad_append_cannot_fail_its_511_neighbours(
             run="good", count=511, amount=511, last=firsts[-1]
         )
     ledger.close()
+    assert verify_notebook(folder).what == ""
+
+
+def test_a_kind_first_seen_in_a_refused_append_is_still_noted_later(
+    ledger: Ledger, folder: Path
+) -> None:
+    """By its kinds another version sees whether it understands a house; one was once forgotten."""
+    with pytest.raises(InvariantViolated):
+        ledger.append_now([ledger.draft(Seated(who="a")), ledger.draft(Seated(who="b"))])
+
+    ledger.append_now([ledger.draft(Seated(who="a"))])
+
+    with ledger.read() as reader:
+        kinds = reader.query("SELECT name FROM kind WHERE name = 'Seated'")
+    assert kinds == [("Seated",)]
     assert verify_notebook(folder).what == ""
 
 

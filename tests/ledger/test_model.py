@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -31,6 +32,9 @@ from tildawn.testing.notebook import (
     verify_notebook,
 )
 
+
+# Shrinking a failure on a slow disk takes longer than a minute.
+pytestmark = pytest.mark.timeout(300)
 
 RUNS = st.sampled_from(["a", "b"])
 KEYS = st.integers(0, 5)
@@ -157,7 +161,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def verify(self) -> None:
         """It can be proven at any moment."""
-        assert verify_notebook(self.base / str(self.number)).what == ""
+        verdict = verify_notebook(self.base / str(self.number))
+        assert verdict.what == "", verdict
 
     @invariant()
     def agrees(self) -> None:
@@ -187,4 +192,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(max_examples=40, stateful_step_count=25)
+# Without the phase that explains: it runs for minutes and a time limit then hides what failed.
+TestLedger.settings = settings(
+    stateful_step_count=25,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)

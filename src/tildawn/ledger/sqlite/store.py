@@ -224,6 +224,7 @@ class Store:
         """Judge and write one append under a savepoint."""
         database, projector = self.database, self.projector
         size, chain, frontier = self._size, self._chain, self._frontier.copy()
+        kinds = set(self._fresh_kinds)
         mark = projector.mark()
         outcome = self._judge(request, Seq(size))
         if not isinstance(outcome, Committed):
@@ -239,6 +240,7 @@ class Store:
             database.execute("RELEASE one")
             projector.undo(mark)
             self._size, self._chain, self._frontier = size, chain, frontier
+            self._fresh_kinds = kinds  # its rows of kinds went with the savepoint
             return InvariantViolated(f"a table refuses these facts: {error}")
         database.execute("RELEASE one")
         return outcome
