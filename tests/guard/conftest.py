@@ -221,6 +221,8 @@ class Scene:
     ear: Ear
     door: Door
     lost: Any = None
+    begun: list[Any] = field(default_factory=list)
+    doors: list[Door] = field(default_factory=list)
 
     @staticmethod
     def fault(kind: str, **said: Any) -> Fault:
@@ -235,13 +237,24 @@ class Scene:
     def call(self, **fields: Any) -> "asyncio.Task[Verdict]":
         """Begin a call; await it for the verdict."""
         request = self.house.request(self.world, **fields)
-        return asyncio.create_task(self.door.call(request, self.ear))
+        self.begun.append(asyncio.create_task(self.door.call(request, self.ear)))
+        return self.begun[-1]
+
+    async def end(self) -> None:
+        """Let go of everything that hangs, and close the doors."""
+        self.world.go_on.set()
+        for task in self.begun:
+            task.cancel()
+        await asyncio.gather(*self.begun, return_exceptions=True)
+        for door in (self.door, *self.doors):
+            await door.close()
 
     def crash(self) -> None:
         """Go on as a new process would: nothing in memory, and the run's next attempt.
 
         What the old one had under way hangs for ever, as behind a SIGSTOP.
         """
+        self.doors.append(self.door)
         self.door = Door(self.house.ledger, self.clock, Random(0))
         self.house.begin()
         self.world.started.clear()
@@ -291,11 +304,11 @@ def play(house: House) -> Callable[[Play], None]:
             # No jitter: a chance of a half is the middle of every swing.
             rng = Random(0)
             rng.random = lambda: 0.5
-            door = Door(house.ledger, house.clock, rng)
+            stage = Scene(house, house.clock, World(), Ear(), Door(house.ledger, house.clock, rng))
             try:
-                await scene(Scene(house, house.clock, World(), Ear(), door))
+                await scene(stage)
             finally:
-                await door.close()
+                await stage.end()
 
         asyncio.run(main())
 

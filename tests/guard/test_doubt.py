@@ -284,7 +284,9 @@ def test_each_outcome_of_an_effect_ends_as_its_repeat_allows(play, house, repeat
         assert held == isinstance(verdict, Hold)
         again = repeat != "never" and outcome in {"failed-but-applied", "hung"}
         assert (2 if again else 1) == sent
-        effect = {"done": "applied", "refused": "none"}.get(outcome, "applied" if again else "unknown")
+        effect = {"done": "applied", "refused": "none"}.get(
+            outcome, "applied" if again else "unknown"
+        )
         assert effect == house.row().effect
 
     play(scene)
