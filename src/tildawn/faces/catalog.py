@@ -1,0 +1,34 @@
+"""The table of operations: every face offers these, and nothing else.
+
+What it is not: their code, nor a face.
+"""
+
+from tildawn.runtime.operation import AnyOperation
+from tildawn.runtime.operations import budget, house, listing, plan, report, run, showing
+
+
+OPERATIONS: tuple[AnyOperation, ...] = (
+    run.ENQUEUE,
+    listing.RUNS,
+    showing.SHOW,
+    house.STATUS,
+    house.LOGS,
+    run.CANCEL,
+    run.PAUSE,
+    run.RESUME,
+    run.RETRY,
+    run.ANSWER,
+    budget.BUDGET,
+    budget.LIMIT,
+    report.REPORT,
+    house.VERIFY,
+    house.DOCTOR,
+    house.CONFIG,
+    house.LEAVE,
+    plan.CHECK,
+    plan.SHOW_PLAN,
+    plan.SCHEMA,
+)
+"""In the order in which documentation shows them."""
+
+BY_NAME = {operation.name: operation for operation in OPERATIONS}

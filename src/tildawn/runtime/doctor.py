@@ -1,0 +1,276 @@
+"""The doctor: looks at everything a night rests on, and says what to do about it.
+
+What it is not: the physician.  It changes nothing but a probe file, which it removes.
+"""
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from tildawn.clock import Clock
+from tildawn.errors import BadSetting, TildawnError
+from tildawn.ledger.disk import NETWORK, file_system_of
+from tildawn.ledger.layout import Layout
+from tildawn.ledger.pen import holder_of
+from tildawn.runtime.setting import Settings
+from tildawn.units import MILLISECOND, SECOND, Micros
+
+
+SPACE_FAIL, SPACE_WARN = 100_000_000, 1_000_000_000
+"""Bytes that must, and should, be free. Source: preflight of a night."""
+
+SYNCS = 5
+SYNC_SLOW = Micros(50 * MILLISECOND)
+"""A sync that takes longer makes every step as slow as a call to the network."""
+
+CLOCK_FLOOR = Micros(1_767_225_600 * SECOND)
+"""2026-01-01: a machine that says an earlier year has lost its clock."""
+
+REACH_WAIT = Micros(3 * SECOND)
+
+
+class State(StrEnum):
+    """The verdict of one check."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    NOT_RUN = "not-run"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One check: what was looked at, what was seen, and what to do; empty when nothing."""
+
+    name: str
+    verdict: State
+    saw: str
+    advice: str = ""
+
+
+class Patient(msgspec.Struct, frozen=True):
+    """What is examined."""
+
+    folder: Path
+    settings: Settings
+    clock: Clock
+
+
+async def examine(
+    folder: Path, settings: Settings, clock: Clock, *, environ: Mapping[str, str] = os.environ
+) -> tuple[Check, ...]:
+    """Look at a house and what it stands on.
+
+    Args:
+        folder: the house; it need not exist.
+        settings: read and checked.
+        clock: the machine's.
+        environ: where keys are.
+
+    Returns:
+        Every check once, in a fixed order; one that could not be made says so.
+
+    Raises:
+        Nothing.
+    """
+    patient = Patient(folder, settings, clock)
+    checks = [_careful(name, look, patient) for name, look in _LOOKS.items()]
+    checks.append(await _provider(settings, clock, environ))
+    return tuple(checks)
+
+
+def _careful(name: str, look: "Callable[[Patient], Check]", patient: Patient) -> Check:
+    try:
+        return look(patient)
+    except (OSError, TildawnError) as error:
+        return Check(name=name, verdict=State.NOT_RUN, saw=f"could not be looked at: {error}")
+
+
+def _ok(name: str, saw: str) -> Check:
+    return Check(name=name, verdict=State.OK, saw=saw)
+
+
+# -- what the disk says ----------------------------------------------------------------------
+
+
+def _house(patient: Patient) -> Check:
+    if (patient.folder / "ledger.db").is_file():
+        return _ok("house", str(patient.folder))
+    if Layout(patient.folder).founded.exists():
+        return Check(name="house", verdict=State.FAIL, saw="its ledger is gone",
+                     advice="restore the newest snapshot")  # fmt: skip
+    return Check(name="house", verdict=State.WARN, saw=f"there is none in {patient.folder}",
+                 advice="tildawn init")  # fmt: skip
+
+
+def _file_system(patient: Patient) -> Check:
+    kind = file_system_of(_existing(patient.folder))
+    if not kind:
+        return Check(name="file system", verdict=State.NOT_RUN, saw="the system does not tell")
+    if kind in NETWORK:
+        return Check(name="file system", verdict=State.FAIL, saw=f"{kind}, a network file system",
+                     advice="keep the house on a local disk")  # fmt: skip
+    return _ok("file system", kind)
+
+
+def _writable(patient: Patient) -> Check:
+    place = _existing(patient.folder)
+    if os.access(place, os.W_OK | os.X_OK) and not os.statvfs(place).f_flag & os.ST_RDONLY:
+        return _ok("writable", str(place))
+    return Check(name="writable", verdict=State.FAIL, saw=f"{place} cannot be written",
+                 advice="make it writable, or move the house to another disk")  # fmt: skip
+
+
+def _space(patient: Patient) -> Check:
+    free = shutil.disk_usage(_existing(patient.folder)).free
+    saw = f"{free / 1e9:.1f} GB free"
+    if free < SPACE_FAIL:
+        return Check(name="space", verdict=State.FAIL, saw=saw, advice="free at least 100 MB")
+    if free < SPACE_WARN:
+        return Check(name="space", verdict=State.WARN, saw=saw, advice="free 1 GB before a night")
+    return _ok("space", saw)
+
+
+def _sync(patient: Patient) -> Check:
+    """How long the disk takes to promise something; the median of five."""
+    place = _existing(patient.folder)
+    probe = place / f".tildawn-probe-{os.getpid()}"
+    took: list[int] = []
+    handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        for number in range(SYNCS):
+            os.pwrite(handle, b"x" * 4_096, number * 4_096)
+            began = patient.clock.mono()
+            os.fsync(handle)
+            took.append(patient.clock.mono() - began)
+    finally:
+        os.close(handle)
+        probe.unlink()
+    median = sorted(took)[SYNCS // 2]
+    saw = f"{median / 1_000:.2f} ms, median of {SYNCS}"
+    if median > SYNC_SLOW:
+        return Check(name="sync", verdict=State.WARN, saw=saw,
+                     advice="every recorded step waits this long; a faster disk helps")  # fmt: skip
+    return _ok("sync", saw)
+
+
+def _sqlite(patient: Patient) -> Check:
+    from tildawn.ledger.sqlite.examination import sqlite_state  # noqa: PLC0415 - loads SQLite
+
+    version, wrong = sqlite_state(patient.folder / "ledger.db")
+    if wrong:
+        return Check(name="sqlite", verdict=State.FAIL, saw=f"{version}: {wrong}",
+                     advice="pip install --upgrade apsw, or restore a snapshot")  # fmt: skip
+    return _ok("sqlite", version)
+
+
+def _keys(patient: Patient) -> Check:
+    loose = [
+        path
+        for path in (patient.folder, Layout(patient.folder).key)
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    if loose:
+        return Check(name="keys", verdict=State.WARN,
+                     saw=f"{loose[0]} can be read by others", advice=f"chmod go= {loose[0]}",
+                     )  # fmt: skip
+    if not Layout(patient.folder).key.exists():
+        return Check(name="keys", verdict=State.NOT_RUN, saw="there is no key yet")
+    return _ok("keys", "only you can read them")
+
+
+# -- what the machine says -------------------------------------------------------------------
+
+
+def _clock(patient: Patient) -> Check:
+    now = patient.clock.wall()
+    if now < CLOCK_FLOOR:
+        return Check(name="clock", verdict=State.FAIL, saw="the machine says a year before 2026",
+                     advice="set the clock")  # fmt: skip
+    return _ok("clock", f"{now // 1_000_000} s since 1970, and steady")
+
+
+def _pen(patient: Patient) -> Check:
+    layout = Layout(patient.folder)
+    holder = holder_of(layout.pen)
+    if holder is None:
+        return _ok("pen", "nobody has taken it")
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return _ok("pen", f"free; process {holder.pid} had it last")
+    except PermissionError:
+        pass  # it is there, and somebody else's
+    return _ok("pen", f"process {holder.pid} took it last, build {holder.build}")
+
+
+async def _provider(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Check:
+    if not settings.provider.name:
+        return Check(name="provider", verdict=State.NOT_RUN, saw="none is set",
+                     advice="set provider.name when a plan asks a model")  # fmt: skip
+    asked: Awaitable[Check] = _asked(settings, clock, environ)
+    timer = asyncio.ensure_future(clock.sleep(REACH_WAIT))
+    answer = asyncio.ensure_future(asked)
+    done, _ = await asyncio.wait({timer, answer}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (timer, answer):
+        task.cancel()
+    if answer in done:
+        return answer.result()
+    return Check(name="provider", verdict=State.FAIL,
+                 saw=f"{settings.provider.name} gave no answer in 3 s",
+                 advice="look at provider.base_url and at your network")  # fmt: skip
+
+
+async def _asked(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Check:
+    from tildawn.providers.dialect import dialect  # noqa: PLC0415 - loads the HTTP client
+    from tildawn.providers.fault import Fault  # noqa: PLC0415
+    from tildawn.providers.openai_compatible import OpenAiCompatible  # noqa: PLC0415
+    from tildawn.providers.wire import Wires  # noqa: PLC0415
+
+    provider = settings.provider
+    if provider.name == "sim" and not provider.base_url:
+        return _ok("provider", "the simulator, inside of the worker")
+    row = dialect(provider.name)
+    variable = provider.key_variable or f"{provider.name.upper()}_API_KEY"
+    key = environ.get(variable)
+    if row.key_needed and not key:
+        return Check(name="provider", verdict=State.FAIL, saw=f"{provider.name}: no key",
+                     advice=f"export {variable}=…")  # fmt: skip
+    client = OpenAiCompatible(
+        row, wires=Wires(clock=clock), key=key, base_url=provider.base_url or None
+    )
+    try:
+        names = await client.models(idempotency_key="doctor")
+    except Fault as error:
+        return Check(name="provider", verdict=State.FAIL, saw=f"{provider.name}: {error}",
+                     advice="look at the key and at provider.base_url")  # fmt: skip
+    except BadSetting as error:
+        return Check(name="provider", verdict=State.FAIL, saw=str(error), advice=error.hint or "")
+    finally:
+        await client.aclose()
+    return _ok("provider", f"{provider.name} answers, {len(names)} models")
+
+
+def _existing(folder: Path) -> Path:
+    for place in (folder, *folder.absolute().parents):
+        if place.is_dir():
+            return place
+    return Path("/")
+
+
+_LOOKS: Mapping[str, Callable[[Patient], Check]] = {
+    "house": _house,
+    "file system": _file_system,
+    "writable": _writable,
+    "space": _space,
+    "sync": _sync,
+    "sqlite": _sqlite,
+    "keys": _keys,
+    "clock": _clock,
+    "pen": _pen,
+}

@@ -1,0 +1,149 @@
+"""A house, joined: ledger, tasks, engine and owner, opened to read or to write.
+
+What it is not: a place for decisions.  It only hands each part what it needs.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from tildawn.clock import Clock, SystemClock
+from tildawn.engine.engine import Engine
+from tildawn.engine.owner import Owner
+from tildawn.errors import HouseUnusable
+from tildawn.ids import Ids
+from tildawn.ledger.ledger import Ledger
+from tildawn.runtime.setting import Settings
+from tildawn.runtime.task import HouseTasks
+from tildawn.runtime.version import BUILD
+from tildawn.runtime.wiring import PROJECTIONS, REGISTRY, engine_of
+
+
+NAME = ".tildawn"
+"""The folder that makes its parent a project with a house."""
+
+Mode = Literal["read", "write"]
+
+
+class House:
+    """An open house.
+
+    Opened to read it holds nothing and changes nothing; opened to write it holds the pen, and
+    works once it is started.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, ledger: Ledger, clock: Clock) -> None:
+        """Join the parts; use `House.open`."""
+        self.folder = folder
+        self.settings = settings
+        self.ledger = ledger
+        self.clock = clock
+        self.ids = Ids(clock)
+        self.tasks = HouseTasks(ledger, folder.parent)
+        self.engine: Engine = engine_of(
+            ledger, tasks=self.tasks, clock=clock, settings=settings.engine
+        )
+        self.owner = Owner(self.engine, self.ids)
+        self.working = False
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        settings: Settings,
+        *,
+        mode: Mode,
+        clock: Clock | None = None,
+        takeover: bool = False,
+    ) -> Self:
+        """Open the house in a folder; to write, it is founded where there is none.
+
+        Args:
+            folder: the house itself, such as ``.tildawn``.
+            settings: read and checked.
+            mode: ``read`` neither takes the pen nor changes anything.
+            clock: the machine's when absent.
+            takeover: a person decided to take over; recorded with the pen.
+
+        Raises:
+            HouseLocked: another process holds the pen.
+            HouseUnusable: the disk, the key or SQLite will not do, or there is nothing to read.
+            HouseTooNew: a newer version of Tildawn wrote it.
+            LedgerBroken: the tail does not verify, or the file is damaged.
+        """
+        time = clock or SystemClock()
+        ledger = Ledger.open(
+            folder, registry=REGISTRY, projections=PROJECTIONS, clock=time, ids=Ids(time),
+            build=BUILD, mode=mode, takeover=takeover,
+        )  # fmt: skip
+        return cls(folder, settings, ledger, time)
+
+    async def start(self) -> None:
+        """Begin to work: tasks that the settings name are loaded, then runs are taken up.
+
+        Raises:
+            BadTask: a module of the settings cannot be imported.
+            StaleWriter: another process took the pen.
+        """
+        for module in self.settings.house.tasks:
+            self.tasks.load(module)
+        self.working = True
+        await self.engine.start()
+
+    async def stop(self) -> None:
+        """Leave in order: what is going on returns to the queue, then the pen is laid down.
+
+        A crash in the middle leaves what any crash leaves; the next start finds it.
+
+        Raises:
+            StaleWriter: another process took the pen.
+        """
+        if self.working:
+            self.working = False
+            await self.engine.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Close the ledger; the pen is laid down.
+
+        Raises:
+            Nothing.
+        """
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        """The house itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def find_house(
+    start: Path, *, chosen: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """The house that a command means.
+
+    Args:
+        start: the folder to look upwards from.
+        chosen: the folder that the user named, house or project; it wins.
+        environ: ``TILDAWN_HOME`` names a folder likewise.
+
+    Returns:
+        The folder of the house; with ``chosen`` or the variable it need not exist yet.
+
+    Raises:
+        HouseUnusable: there is no house from ``start`` upwards.
+    """
+    named = chosen or (Path(environ["TILDAWN_HOME"]) if environ.get("TILDAWN_HOME") else None)
+    if named is not None:
+        named = named.absolute()
+        return named if named.name == NAME or (named / "ledger.db").exists() else named / NAME
+    here = start.absolute()
+    for folder in (here, *here.parents):
+        if (folder / NAME).is_dir():
+            return folder / NAME
+    message = f"there is no house in {here} or above it"
+    raise HouseUnusable(message, hint="tildawn init")
