@@ -186,7 +186,7 @@ def test_what_rests_on_a_simulator_is_marked_and_the_headline_says_it(shop):
     report = shop.report()
 
     assert report.headline.count == "1 of 2 verified, simulated."
-    assert report.headline.deck[0] == "A simulator answered; none of it is real."
+    assert report.headline.deck[0] == "A simulator stood in for the provider in every run."
     assert all("simulated" in one.marks for one in report.runs)
 
 

@@ -79,7 +79,11 @@ def strip_of(got: Collected, deaths: Iterable[Death]) -> Strip:
         )  # fmt: skip
     events.sort(key=lambda event: event.begins_at)
     over = not got.goes_on or (night is not None and night.closed_at > 0)
-    ends_at = max(got.ends_at, got.begins_at + 1_000_000)
+    span = max(got.ends_at - got.begins_at, 1_000_000)
+    last = max((run.ended_at for run in got.runs), default=0)
+    # A mark at the very edge would be cut in two.
+    near = last > got.begins_at + span * 97 // 100
+    ends_at = got.begins_at + span + (span * 4 // 100 if near else 0)
     return Strip(
         begins_at=got.begins_at,
         ends_at=ends_at,

@@ -45,6 +45,7 @@ def render_html(report: Report) -> str:
         drawing=drawing_of(report, times),
         listings=listings_of(report),
         needs=needs_shown(report),
+        blank=report.night is None and not report.runs,
         boxes=len(report.needs) <= BOXES_MAX,
         quoted=frozenset(entry.seq for entry in report.entries),
         decimals=max((words.decimals_of(line.micro_usd) for line in report.money.lines), default=2),

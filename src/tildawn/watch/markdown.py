@@ -36,7 +36,7 @@ def render_markdown(report: Report) -> str:
     made.filters["code"] = quoted
     text = made.get_template("report.md.j2").render(
         r=report, t=times_of(report), w=words, listings=listings_of(report),
-        needs=needs_shown(report),
+        needs=needs_shown(report), blank=report.night is None and not report.runs,
     )  # fmt: skip
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

@@ -59,9 +59,9 @@ def _honest(report: Report, *, simulated: bool) -> Iterator[str]:
     if simulated:
         real = sum(SecondMark.SIMULATED not in line.marks for line in report.runs)
         yield (
-            "A simulator answered; none of it is real."
+            "A simulator stood in for the provider in every run."
             if not real
-            else f"A simulator answered in {count(len(report.runs) - real, 'run')}."
+            else f"A simulator stood in for the provider in {count(len(report.runs) - real, 'run')}."
         )
 
 

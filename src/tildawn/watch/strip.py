@@ -17,7 +17,7 @@ LANES = (38.5, 58.5, 78.5)
 MARKS_MAX = 60
 """More runs than these do not fit as single marks on a phone; then they become a ridge."""
 RIDGE_BINS = 96
-RIDGE_HEIGHT = 40.0
+RIDGE_HEIGHT = 24.0
 _LONG_PERCENT = 25.0
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200)
 _TICKS_MAX = 8
@@ -225,26 +225,40 @@ def _ridge(strip: Strip, ended: Iterable[RunLine]) -> tuple[tuple[Bar, ...], int
 
 
 def _clusters(strip: Strip, ended: Iterable[RunLine]) -> tuple[Mark, ...]:
-    """What is not verified, above the ridge: near ones of one verdict share a mark."""
-    found: list[Mark] = []
+    """What is not verified, above the ridge: near ones of one verdict share a mark.
+
+    What waits for the owner stands in the top row, what broke in the middle one; a mark that
+    would cover its neighbour moves aside, since it stands for a stretch and not for an instant.
+    """
     others = [line for line in ended if line.verdict is not Verdict.VERIFIED]
-    by_verdict = sorted(others, key=lambda line: (line.verdict, _end(strip, line)))
-    for place, (_, same) in enumerate(groupby(by_verdict, key=lambda line: line.verdict)):
-        y = 32.5 + 15 * (place % 2)
-        near: list[RunLine] = []
+    others.sort(key=lambda line: (line.verdict, _end(strip, line)))
+    rows: dict[float, list[list[RunLine]]] = {}
+    for verdict, same in groupby(others, key=lambda line: line.verdict):
+        row = rows.setdefault(_ROWS.get(verdict, 60.5), [])
         for line in same:
-            at = _share(strip, _end(strip, line))
-            if near and at - _share(strip, _end(strip, near[0])) > 6:  # noqa: PLR2004  # percent
-                found.append(_cluster(strip, near, y))
-                near = []
-            near.append(line)
-        found.append(_cluster(strip, near, y))
-    return tuple(found)
+            fits = row and row[-1][0].verdict is verdict and (
+                _share(strip, _end(strip, line)) - _share(strip, _end(strip, row[-1][0])) <= _NEAR
+            )  # fmt: skip
+            row[-1].append(line) if fits else row.append([line])
+    return tuple(mark for y, row in rows.items() for mark in _side_by_side(strip, row, y))
 
 
-def _cluster(strip: Strip, near: list[RunLine], y: float) -> Mark:
-    shares = [_share(strip, _end(strip, line)) for line in near]
-    return _mark(near[0], (shares[0] + shares[-1]) / 2, y, runs=len(near))
+_NEAR = 9.0
+"""Percent of the strip that a mark with its count takes on a phone."""
+_ROWS = {
+    Verdict.HELD: 30.5, Verdict.UNKNOWN: 30.5, Verdict.FAILED: 45.5, Verdict.REFUTED: 45.5,
+}  # fmt: skip
+
+
+def _side_by_side(strip: Strip, row: Iterable[list[RunLine]], y: float) -> Iterator[Mark]:
+    at = -_NEAR
+    for near in sorted(row, key=lambda near: _middle(strip, near)):
+        at = min(max(_middle(strip, near), at + _NEAR), 98.0)
+        yield _mark(near[0], at, y, runs=len(near))
+
+
+def _middle(strip: Strip, near: list[RunLine]) -> float:
+    return (_share(strip, _end(strip, near[0])) + _share(strip, _end(strip, near[-1]))) / 2
 
 
 # --- scale, events and words ------------------------------------------------------------------

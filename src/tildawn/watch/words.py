@@ -15,6 +15,8 @@ _MONTHS = (
     "October", "November", "December",
 )  # fmt: skip
 _MINUTE, _HOUR = 60, 3600
+_SHORT = 600_000_000
+"""Ten minutes: a span in which hours and minutes alone tell nothing apart."""
 
 
 class Times:
@@ -40,6 +42,7 @@ class Times:
         self._begins_at, self._ends_at = begins_at, ends_at or begins_at
         first, last = self._offset(self._begins_at), self._offset(self._ends_at)
         self._changes = first != last
+        self._short = 0 < self._ends_at - self._begins_at < _SHORT
 
     def local(self, at: int) -> datetime:
         """The instant as a local date and time, to the second.
@@ -50,12 +53,16 @@ class Times:
         return datetime.fromtimestamp(at // 1_000_000, tz=self._zone)
 
     def clock(self, at: int, *, seconds: bool = False) -> str:
-        """Such as ``04:36`` or ``04:36:48``; with its offset in a night that has two.
+        """Such as ``04:36``; with its offset in a night that has two.
+
+        Args:
+            at: an instant in microseconds.
+            seconds: ``04:36:48``; always so within a span of a few minutes.
 
         Raises:
             Nothing.
         """
-        text = self.local(at).strftime("%H:%M:%S" if seconds else "%H:%M")
+        text = self.local(at).strftime("%H:%M:%S" if seconds or self._short else "%H:%M")
         return f"{text} ({self._offset(at)})" if self._changes else text
 
     def when(self, at: int) -> str:
