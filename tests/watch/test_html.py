@@ -166,8 +166,8 @@ def test_long_lists_are_cut_with_a_count_and_say_where_the_rest_is(shop):
 
     html = render_html(shop.report())
 
-    assert "And 992 more." in html
-    assert "All 1,000:" in html
+    assert "and 992 more" in html
+    assert html.count("1,000") >= 3
     assert len(html) < 150_000
 
 
