@@ -177,8 +177,16 @@ class Engine:
         for tick in self.on_tick:
             tick()
 
+    def _acquit(self, run: str) -> None:
+        """A suspect that waits, ended or got on has killed nobody: the next one may start."""
+        if self._suspects.acquit(run):
+            self.wake()
+
     def _collect_strays(self) -> None:
         """Recovery that never ends: what nobody drives goes back to the queue."""
+        for resident in list(self.residents.values()):
+            if resident.driver.arrivals:
+                self._acquit(resident.row.run)
         with self.ledger.read() as reader:
             rows = strays(reader, self.residents.keys() | self._starting.keys())
         for row in rows:
@@ -320,7 +328,7 @@ class Engine:
         """Append what ends an attempt, then tell whoever listens."""
 
         def done(outcome: Outcome) -> None:
-            self._suspects.rested(row.run)
+            self._acquit(row.run)
             if isinstance(outcome, Committed):
                 self._hear(outcome.first, entries)
             self.wake()
@@ -379,7 +387,7 @@ class Engine:
 
     def _consider(self, resident: Resident) -> None:
         """Every branch waits: show it when it lasts, leave memory when it lasts long."""
-        self._suspects.rested(resident.row.run)
+        self._acquit(resident.row.run)
         if not resident.driver.open:
             return
         until, on = _waits(resident.driver)

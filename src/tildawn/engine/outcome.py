@@ -136,9 +136,9 @@ _E = TypeVar("_E", bound=TildawnError)
 _HOPELESS = frozenset({"auth", "quota", "bad_request", "refused_content", "unknown"})
 
 
-def _rebuild(kind: type[_E], what: str, record: Record, **fields: object) -> "_E":
+def _rebuild(error: type[_E], what: str, record: Record, **fields: object) -> _E:
     said = parse_error(record.text)
-    return kind(
+    return error(
         f"{what}: {said.type}: {said.message}", hint=said.hint or None,
         type=said.type, path=record.path, retryable=said.retryable, **fields,
     )

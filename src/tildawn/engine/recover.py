@@ -52,11 +52,13 @@ class Suspects:
         self._going = run
         return True
 
-    def rested(self, run: str) -> None:
-        """The run waits or ended without killing anybody: it is a suspect no more."""
+    def acquit(self, run: str) -> bool:
+        """The run is no suspect any more; True when another may start in its place."""
         self._runs.discard(run)
-        if self._going == run:
-            self._going = None
+        if self._going != run:
+            return False
+        self._going = None
+        return True
 
 
 class _Interrupted(msgspec.Struct, frozen=True):

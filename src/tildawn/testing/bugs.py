@@ -4,16 +4,23 @@ What it is not: known to any production code; each is a patch that a test puts o
 """
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
+from tildawn.engine import history
 from tildawn.facts.fact import Fact
+from tildawn.facts.step import StepRecorded
+from tildawn.guard.record import Recorder
+from tildawn.guard.request import Attempt
+from tildawn.guard.visit import Visit
 from tildawn.ledger import writer
+from tildawn.ledger.fold import Change, Put
 from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.projector import Projector
 from tildawn.ledger.sqlite.store import Store
+from tildawn.projections.step import STEP, StepRow
 from tildawn.units import Seq
 
 
@@ -23,21 +30,29 @@ VARIABLE = "TILDAWN_PLANTED_BUG"
 
 @contextmanager
 def commit_without_sync() -> Generator[None]:
-    """Every commit is answered before it is durable, as with ``synchronous=NORMAL``."""
+    """Every commit is answered before it is durable, as with ``synchronous=NORMAL``.
+
+    Raises:
+        Nothing.
+    """
 
     def begin(self: Any, taken: list[tuple[Seq, Request]]) -> None:
         for _, request in taken:
             request.relaxed = True
         original(self, taken)
 
-    original = Store._begin  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    original = Store._begin  # noqa: SLF001 - a planted bug reaches inside  # pyright: ignore[reportPrivateUsage]
     with patch.object(Store, "_begin", begin):
         yield
 
 
 @contextmanager
 def fold_skips(every: int = 7) -> Generator[None]:
-    """Every n-th fact is not folded."""
+    """Every n-th fact is not folded.
+
+    Raises:
+        Nothing.
+    """
 
     def fold(self: Projector, seq: Seq, fact: Fact) -> object:
         return None if seq % every == 0 else original(self, seq, fact)
@@ -49,7 +64,11 @@ def fold_skips(every: int = 7) -> Generator[None]:
 
 @contextmanager
 def chain_forgets(every: int = 7) -> Generator[None]:
-    """Every n-th fact is not taken into the chain, though into the tree."""
+    """Every n-th fact is not taken into the chain, though into the tree.
+
+    Raises:
+        Nothing.
+    """
 
     def bind(self: Any, body: bytes) -> bytes:
         before = self._chain
@@ -58,18 +77,22 @@ def chain_forgets(every: int = 7) -> Generator[None]:
             self._chain = before
         return leaf
 
-    original = Store._bind  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    original = Store._bind  # noqa: SLF001 - a planted bug reaches inside  # pyright: ignore[reportPrivateUsage]
     with patch.object(Store, "_bind", bind):
         yield
 
 
 @contextmanager
 def answer_before_commit() -> Generator[None]:
-    """Callers are told that their facts are durable while the transaction is still open."""
+    """Callers are told that their facts are durable while the transaction is still open.
+
+    Raises:
+        Nothing.
+    """
 
     def finish(self: Any, epoch: Any) -> None:
         early = [request for request in self.planted if request.done is not None]
-        writer._deliver(early)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        writer._deliver(early)  # noqa: SLF001 - a planted bug reaches inside  # pyright: ignore[reportPrivateUsage]
         for request in early:
             request.done = None
         original(self, epoch)
@@ -78,7 +101,7 @@ def answer_before_commit() -> Generator[None]:
         self.planted = requests
         commits(self, requests, **options)
 
-    original = Store._finish  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    original = Store._finish  # noqa: SLF001 - a planted bug reaches inside  # pyright: ignore[reportPrivateUsage]
     commits = Store.commit
     with patch.object(Store, "_finish", finish), patch.object(Store, "commit", commit):
         yield
@@ -86,7 +109,11 @@ def answer_before_commit() -> Generator[None]:
 
 @contextmanager
 def refused_leaves_trace() -> Generator[None]:
-    """What a refused append has staged is not undone."""
+    """What a refused append has staged is not undone.
+
+    Raises:
+        Nothing.
+    """
 
     def undo(self: Projector, mark: tuple[int, int]) -> None:
         return
@@ -95,12 +122,59 @@ def refused_leaves_trace() -> Generator[None]:
         yield
 
 
+@contextmanager
+def key_of_its_own_for_each_attempt() -> Generator[None]:
+    """The other side cannot recognise a request that is sent again."""
+
+    def dispatched(self: Recorder, attempt: int, **options: Any) -> object:
+        return original(self, attempt, **options | {"key": f"{options['key']}-{attempt}"})
+
+    def attempt_of(*args: Any, **options: Any) -> None:
+        made(*args, **options | {"key": f"{options['key']}-{options['number']}-{os.getpid()}"})
+
+    original, made = Recorder.dispatched, Attempt.__init__
+    with (
+        patch.object(Recorder, "dispatched", dispatched),
+        patch.object(Attempt, "__init__", attempt_of),
+    ):
+        yield
+
+
+@contextmanager
+def never_means_again() -> Generator[None]:
+    """A call that must not be repeated is repeated when nobody knows what became of it."""
+    with patch.object(Visit, "repeatable", lambda *_: True):
+        yield
+
+
+@contextmanager
+def steps_are_forgotten() -> Generator[None]:
+    """A replay does not hear of recorded steps, and records them again."""
+
+    def record_of(seq: Seq, fact: Fact, read: Any) -> object:
+        return None if fact.kind == "StepRecorded" else original(seq, fact, read)
+
+    def again(_seq: Seq, fact: Fact, _get: Any) -> Iterable[Change]:
+        return (Put(StepRow(run=fact.run, path=fact.path, seq=_seq)),)
+
+    original = history.record_of
+    folds = dict(STEP.folds) | {StepRecorded: again}
+    with (
+        patch.object(history, "record_of", record_of),
+        patch.dict(cast("dict[Any, Any]", STEP.folds), folds),
+    ):
+        yield
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "answer-before-commit": answer_before_commit,
     "chain-forgets": chain_forgets,
     "commit-without-sync": commit_without_sync,
     "fold-skips": fold_skips,
+    "key-per-attempt": key_of_its_own_for_each_attempt,
+    "never-means-again": never_means_again,
     "refused-leaves-trace": refused_leaves_trace,
+    "steps-are-forgotten": steps_are_forgotten,
 }
 
 

@@ -9,6 +9,8 @@ from typing import Any, cast
 import msgspec
 
 from tildawn.engine.outcome import Artifact
+from tildawn.guard.answer import schema_check
+from tildawn.guard.picture import check_picture
 from tildawn.guard.request import Answer, Attempt
 from tildawn.providers.port import Bill, ChatRequest, ImageRequest, Message, Wire
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse, text_of
@@ -42,7 +44,7 @@ def chat(
     return Prepared(
         route=options.route or f"{_provider_name(world)}:{model}", model=model, reserve=reserve,
         reserve_tokens=limit, what=f"ask {model}", perform=perform,
-        validate=None,
+        validate=None if request.schema is None else schema_check(request.schema),
     )
 
 
@@ -64,8 +66,8 @@ def image(
         _check_cost(reserve, options)
         wire = attempt.wire = Wire()
         got = await world.provider.image(request, idempotency_key=attempt.key, wire=wire)
-        from tildawn.guard.answer import check_image  # noqa: PLC0415
-        check_image(got.data, size)
+        width, _, height = size.partition("x")
+        check_picture(got.data, width=int(width), height=int(height))
         blob = await asyncio.to_thread(world.ledger.blobs.put, got.data)
         kept = Artifact(f"image-{blob[:12]}", blob, len(got.data), got.media_type)
         return _answer(world, msgspec.json.encode(kept), got.bill, blob=blob, size=size)
