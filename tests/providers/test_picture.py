@@ -1,6 +1,9 @@
 """Looking at pictures: whole ones are known, damaged ones are refused."""
 
+import base64
 import io
+import struct
+import zlib
 
 import pytest
 from PIL import Image
@@ -50,6 +53,34 @@ def test_a_png_that_inflates_without_end_is_not_followed() -> None:
     data[16:24] = (2**30).to_bytes(4, "big") * 2
     with pytest.raises(ValueError, match="is none"):
         look(bytes(data))
+
+
+@pytest.mark.parametrize("rows", [0, 16, 18, 100_000], ids=["none", "short", "long", "bomb"])
+def test_a_png_with_too_few_or_too_many_rows_is_refused(rows: int) -> None:
+    """Every checksum may be right although half of the picture was never drawn."""
+    row = b"\0" + bytes(33)
+    packed = zlib.compress(row * rows)
+    head = struct.pack(">IIBBBBB", 33, 17, 8, 0, 0, 0, 0)
+    half = len(packed) // 2
+    body = ((b"IDAT", packed[:half]), (b"IDAT", packed[half:]), (b"IDAT", b""))
+    chunks = ((b"IHDR", head), *body, (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    with pytest.raises(ValueError, match="rows"):
+        look(data)
+
+
+def test_an_interlaced_png_is_whole_too() -> None:
+    """It holds more bytes than its rows have, which is no sign of damage."""
+    assert look(base64.b64decode(INTERLACED)) == Picture("image/png", 3, 3)
+
+
+INTERLACED = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAAAAAEERNr1AAAAF0lEQVR4nGNgYAhgWPCBQYPhBENA"
+    "xQIAGf8EOSnpFWIAAAAASUVORK5CYII="
+)
 
 
 def test_a_page_of_words_is_no_picture() -> None:

@@ -129,6 +129,8 @@ async def test_the_running_interpreter_comes_first_and_keys_do_not_come_at_all(
     assert seen["PATH"].startswith(f"{Path(sys.executable).parent}:")
     assert seen["SHOP"] == "http://localhost"
     assert set(seen) == {name for name, _ in env}
+    bare = await run(ShellRequest(argv=("env",), cwd=str(tmp_path)))
+    assert [line.split(b"=")[0] for line in bare.stdout.splitlines()] == [b"PATH"]
 
 
 async def test_arguments_are_passed_as_they_are_and_nothing_can_be_read(tmp_path: Path) -> None:

@@ -54,17 +54,18 @@ def _png(data: bytes) -> Picture:
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     if width * height > MAX_PIXELS:
         return Picture("image/png", width, height)
-    inflater, rows, ended = zlib.decompressobj(), 0, False
-    bits = depth * _PNG_CHANNELS[colour]
-    expected = height * (1 + (width * bits + 7) // 8)
+    bits, interlaced = depth * _PNG_CHANNELS[colour], data[28] == 1
+    least = height * (1 + (width * bits + 7) // 8)
+    # Interlacing repeats rows in seven small pictures, each row with a byte of its own.
+    most = least * 2 + 16 * (width + height) if interlaced else least
+    inflater, got, ended = zlib.decompressobj(), 0, False
     for kind, body in _png_chunks(data):
-        if kind == b"IDAT":
-            # One byte beyond the expected size is enough to see that there is too much.
-            rows += len(inflater.decompress(body, expected + 1 - rows))
+        if kind == b"IDAT" and got <= most:
+            # One byte too many is enough to see that there is too much.
+            got += len(inflater.decompress(body, most + 1 - got))
         ended = kind == b"IEND"
-    interlaced = data[28] == 1
-    if not ended or (rows < expected if interlaced else rows != expected):
-        message = "the picture ends before its last row"
+    if not ended or not inflater.eof or not least <= got <= most:
+        message = "the picture does not hold all of its rows, or more than these"
         raise ValueError(message)
     return Picture("image/png", width, height)
 

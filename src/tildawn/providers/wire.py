@@ -144,7 +144,7 @@ class Wires:
             local = url.host in LOOPBACK
             self._clients[origin] = httpx2.AsyncClient(
                 transport=self._transport,
-                verify=self._context(),
+                verify=self._context(url.scheme),
                 timeout=None,  # the caller bounds the whole call by cancelling it
                 trust_env=not local,  # a proxy has no business between us and this machine
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -155,7 +155,10 @@ class Wires:
             )
         return self._clients[origin]
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self, scheme: str) -> ssl.SSLContext:
+        if scheme == "http":
+            # Never used; the real one reads all the certificates of the system.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._tls is None:
             self._tls = httpx2.create_ssl_context()
         return self._tls

@@ -63,6 +63,7 @@ class SimModel:
             Nothing.
         """
         self.meter = Meter(by_path={}, faults={})
+        # HOLE: never trimmed; a thousand pictures are some thirty megabytes.
         self._record: dict[str, tuple[Asked, Worked]] = {}
         self._asked: dict[int, int] = {}
         self._fired: dict[int, int] = {}
