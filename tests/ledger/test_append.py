@@ -23,6 +23,7 @@ from tildawn.ledger import writer
 from tildawn.ledger.entry import Committed, Outcome, Unmet
 from tildawn.ledger.fold import Expect
 from tildawn.ledger.ledger import APPEND_FACTS_MAX, Ledger
+from tildawn.testing import bugs
 from tildawn.testing.disk import FaultyDisk
 from tildawn.testing.notebook import (
     Note,
@@ -33,6 +34,7 @@ from tildawn.testing.notebook import (
     Struck,
     Total,
     note,
+    open_notebook,
     verify_notebook,
 )
 from tildawn.units import Seq
@@ -189,6 +191,16 @@ def test_one_bad_append_cannot_fail_its_511_neighbours(
         )
     ledger.close()
     assert verify_notebook(folder).what == ""
+
+
+def test_a_refused_append_that_leaves_a_trace_would_be_found(tmp_path: Path) -> None:
+    """The planted bug of isolation, which the tests above must be able to see."""
+    with bugs.planted("refused-leaves-trace"), open_notebook(tmp_path) as ledger:
+        refused = ledger.append_now([note(ledger, 1, run="r"), note(ledger, 1, run="r")])
+        ledger.append_now([note(ledger, 2, run="r")])
+        assert isinstance(refused, Unmet)
+
+    assert verify_notebook(tmp_path).differences != ()
 
 
 def test_a_kind_first_seen_in_a_refused_append_is_still_noted_later(

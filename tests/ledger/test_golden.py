@@ -16,6 +16,7 @@ import pytest
 from tildawn.ledger.entry import Committed
 from tildawn.ledger.verdict import State
 from tildawn.testing.notebook import Note, note, open_notebook, verify_notebook
+from tildawn.units import Seq
 
 
 VECTORS = Path(__file__).with_name("vectors")
@@ -61,8 +62,9 @@ def test_a_golden_ledger_opens_and_goes_on(golden: Path) -> None:
         assert ledger.keyed("a natural key") == expected.keyed
         with ledger.read() as reader:
             for seq, body in expected.bodies.items():
-                assert reader.fact(int(seq))[1].decode() == body  # type: ignore[arg-type]
-            long = [reader.payload(row.seq, 0) for row in reader.rows(Note, "key = 100")]  # type: ignore[arg-type]
+                assert reader.fact(Seq(int(seq)))[1].decode() == body
+            rows = reader.rows(Note, "key = 100")
+            long = [reader.payload(Seq(row.seq), 0) for row in rows]
         assert [len(text) for text in long] == [70_002]
         assert isinstance(ledger.append_now([note(ledger, 4_242, run="new")]), Committed)
 

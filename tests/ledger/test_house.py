@@ -400,7 +400,7 @@ class Floating(FactData, frozen=True):
         Noted(key=-(2**53)),
         Sized(many=(1, 2**60)),
         Sized(names={"ä": 1}),
-        Sized(names={"a": 1.5}),  # pyright: ignore[reportArgumentType]
+        Sized(names={"a": 1.5}),  # pyright: ignore[reportArgumentType] - wrong on purpose
         Noted(key=1, text="\ud800"),
         Noted(key=1, text="x" * 70_000),
     ],

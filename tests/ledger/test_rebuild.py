@@ -11,7 +11,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from tildawn.errors import HouseUnusable, LedgerBroken
+from tildawn.errors import BadValue, HouseUnusable, LedgerBroken
 from tildawn.facts.fact import Fact
 from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
 from tildawn.ledger.ledger import Ledger
@@ -174,8 +174,6 @@ class Odd(Row, frozen=True, kw_only=True):
 )
 def test_a_table_that_cannot_be_is_refused(house: Open, table: Table, folder: Path) -> None:
     """At the start, with its name, and not with the first fact."""
-    from tildawn.errors import BadValue  # noqa: PLC0415 - only here
-
     one = replace(TALLIES, tables=(table,))
     with pytest.raises(BadValue):
         house(projections=(*PROJECTIONS, one))

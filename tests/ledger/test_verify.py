@@ -11,9 +11,12 @@ from random import Random
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from tildawn.errors import PayloadErased, UnknownName
+from tildawn.facts import house as kinds
+from tildawn.facts.fact import Registry
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verdict import State
 from tildawn.ledger.verify import verify
@@ -249,9 +252,6 @@ def test_no_house_is_not_provable_and_not_broken(tmp_path: Path) -> None:
 
 def test_facts_nobody_here_knows_are_not_provable(written: Path) -> None:
     """Their hashes hold, but what they mean cannot be compared with anything."""
-    from tildawn.facts import house as kinds  # noqa: PLC0415 - only here
-    from tildawn.facts.fact import Registry  # noqa: PLC0415 - only here
-
     verdict = verify(written, registry=Registry(kinds.KINDS), projections=())
 
     assert verdict.state is State.NOT_PROVABLE
@@ -305,8 +305,6 @@ def test_verify_changes_nothing(written: Path, tmp_path: Path) -> None:
 
 def test_the_folds_of_another_version_are_not_called_tampering(written: Path) -> None:
     """An upgrade that was not opened yet is missing work, and no crime."""
-    import msgspec  # noqa: PLC0415 - only here
-
     newer = tuple(msgspec.structs.replace(one, version=2) for one in PROJECTIONS)
     verdict = verify(written, registry=REGISTRY, projections=newer)
 

@@ -17,7 +17,7 @@ from tildawn.units import Micros
 
 
 GRACE = Micros(24 * 3_600 * 1_000_000)
-"""How long a blob may wait for the fact that names it. Source: DESIGN, ledger."""
+"""How long a blob may wait for the fact that names it. Source: docs/spec/ledger.md."""
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 

@@ -97,7 +97,7 @@ class Reader:
         condition = f" WHERE {where}" if where else ""
         # The condition is written by projection modules, its values are bound.
         sql = (
-            f"SELECT {', '.join(shape.columns)} FROM {shape.name}{condition}"  # noqa: S608
+            f"SELECT {', '.join(shape.columns)} FROM {shape.name}{condition}"  # noqa: S608 - values are bound
             f" ORDER BY {order or ', '.join(shape.key)} LIMIT ?"
         )
         found = self._database.execute(sql, (*params, -1 if limit is None else limit))

@@ -21,7 +21,7 @@ from tildawn.units import SECOND
 
 
 READ_MAX = SECOND
-"""How long a read transaction should last. Source: DESIGN, ledger."""
+"""How long a read transaction should last. Source: docs/spec/ledger.md."""
 
 _log = logging.getLogger(__name__)
 

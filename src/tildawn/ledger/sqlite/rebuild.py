@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from tildawn.errors import HouseTooNew, LedgerBroken
-from tildawn.facts.fact import RawFact, Registry
+from tildawn.facts.fact import Fact, RawFact, Registry
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Conflict, Projector
@@ -98,8 +98,8 @@ def _refold(database: Database, projections: Sequence[Projection], registry: Reg
     _flush(projector, Seq(seq))
 
 
-def _fold_one(projector: Projector, seq: Seq, fact: object) -> None:
-    refusal = projector.fold(seq, fact)  # type: ignore[arg-type]
+def _fold_one(projector: Projector, seq: Seq, fact: Fact) -> None:
+    refusal = projector.fold(seq, fact)
     if refusal is not None:
         message = f"fact {seq} adds a row that is there: {refusal.row}"
         raise LedgerBroken(message, seq=seq)

@@ -43,7 +43,7 @@ SLOTS = 8
 """Payloads a fact may have; part of the format."""
 
 TEXT_BYTES_MAX = 65_536
-"""Longest payload in a row; longer ones are blobs. Source: DESIGN, ledger."""
+"""Longest payload in a row; longer ones are blobs. Source: docs/spec/ledger.md."""
 
 _FACT = "INSERT INTO fact VALUES (?, ?, ?)"
 _RUN = "INSERT INTO run_fact VALUES (?, ?)"

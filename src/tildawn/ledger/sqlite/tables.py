@@ -62,7 +62,7 @@ class Shape:
         change = ", ".join(f"{name} = excluded.{name}" for name in rest)
         action = f"UPDATE SET {change}" if rest else "NOTHING"
         # Names are checked above; values are always bound.
-        self.select = f"SELECT {listed} FROM {table.name} WHERE {where}"  # noqa: S608
+        self.select = f"SELECT {listed} FROM {table.name} WHERE {where}"  # noqa: S608 - names are checked above
         self.insert = f"INSERT INTO {table.name} ({listed}) VALUES ({marks})"  # noqa: S608
         self.upsert = f"{self.insert} ON CONFLICT ({', '.join(table.key)}) DO {action}"
         self.delete = f"DELETE FROM {table.name} WHERE {where}"  # noqa: S608
@@ -125,13 +125,13 @@ def _column(hint: Any) -> str | None:
 
 def _maker(row: type[Row], names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Row]:
     if _takes_positions(row, names):
-        return lambda values: row(*values)  # type: ignore[call-arg]
+        return lambda values: row(*values)
     return lambda values: row(**dict(zip(names, values, strict=True)))
 
 
 def _takes_positions(row: type[Row], names: tuple[str, ...]) -> bool:
     try:
-        made = row(*names)  # type: ignore[call-arg]
+        made = row(*names)
     except TypeError:
         return False
     return astuple(made) == names
