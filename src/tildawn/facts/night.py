@@ -59,9 +59,15 @@ class PlanAccepted(FactData, frozen=True):
 
 
 class NightOpened(FactData, frozen=True):
-    """Work on the night began, or began again after a pause or a crash."""
+    """Work on the night began, or began again after a pause or a crash.
+
+    ``closes`` and ``report_at`` are those of the window it is in; 0 where the plan's acceptance
+    said it already, or where it ends when its work does.
+    """
 
     night: str
+    closes: int = 0
+    report_at: int = 0
 
 
 class ItemExpanded(FactData, frozen=True):

@@ -214,7 +214,8 @@ def _night(fact: Fact, get: Get, **fields: int | str) -> Iterable[Change]:
 
 
 def _open(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
-    row = get(NightRow, cast("NightOpened", fact.data).night)
+    said = cast("NightOpened", fact.data)
+    row = get(NightRow, said.night)
     if row is None:
         return ()
     first = row.openings == 0
@@ -226,6 +227,8 @@ def _open(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         opened_at=fact.at if first else row.opened_at,
         openings=row.openings + 1,
         last_opened_at=fact.at,
+        closes=said.closes or row.closes,
+        report_at=said.report_at or row.report_at,
     )
 
 

@@ -1,0 +1,93 @@
+"""What an accepted night rests on: the copies in the house, read back.
+
+What it is not: the files.  Those may change or vanish; nothing here looks at them again.
+"""
+
+from collections.abc import Iterator
+from typing import cast
+
+import msgspec
+
+from tildawn.errors import UnknownName
+from tildawn.facts.fact import Fact
+from tildawn.facts.night import PlanAccepted
+from tildawn.facts.plan import Accepted, Plan, plan_from
+from tildawn.ledger.ledger import Ledger
+from tildawn.projections.night import NightRow
+from tildawn.runtime.plan import PlanRow, compile_rows
+from tildawn.units import Seq
+
+
+ACCEPTED = "accepted"
+"""The input that says what was accepted, its folder included."""
+
+_KEPT_MAX = 4
+"""Plans held in memory; a house works on one night, and on checks of a few others."""
+
+
+def rows_name(item: str) -> str:
+    """The input that holds the rows of an item.
+
+    Raises:
+        Nothing.
+    """
+    return f"rows/{item}"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted night: the fact, the plan, and the folder that its relative paths mean."""
+
+    said: PlanAccepted
+    plan: Plan
+    folder: str
+
+
+class Copies:
+    """Reads accepted plans from a house, and keeps the last few."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Take the house."""
+        self._ledger = ledger
+        self._kept: dict[str, Kept] = {}
+
+    def of(self, night: str) -> Kept:
+        """An accepted night.
+
+        Raises:
+            UnknownName: there is no such night.
+            PayloadErased: its plan was erased.
+            LedgerBroken: a copy is missing or damaged.
+        """
+        kept = self._kept.get(night)
+        if kept is None:
+            kept = self._read(night)
+            while len(self._kept) >= _KEPT_MAX:
+                del self._kept[next(iter(self._kept))]
+            self._kept[night] = kept
+        return kept
+
+    def _read(self, night: str) -> Kept:
+        with self._ledger.read() as reader:
+            row = reader.get(NightRow, night)
+            if row is None:
+                message = f"there is no night {night}"
+                raise UnknownName(message)
+            fact, _ = reader.fact(Seq(row.accepted))
+            plan = plan_from(reader.payload(Seq(row.accepted), 0))
+        said = cast("PlanAccepted", cast("Fact", fact).data)
+        body = self._ledger.blobs.get(said.inputs[ACCEPTED])
+        accepted = msgspec.json.decode(body, type=Accepted)
+        return Kept(said=said, plan=plan, folder=accepted.folder)
+
+    def rows(self, night: str, item: str, *, start: int = 0) -> Iterator[PlanRow]:
+        """The rows of an item from an index on, one at a time, the same ones every time.
+
+        Raises:
+            BadPlan: the night has no such item.
+            LedgerBroken: the copy is missing or damaged.
+        """
+        kept = self.of(night)
+        blob = kept.said.inputs.get(rows_name(item))
+        body = self._ledger.blobs.get(blob) if blob is not None else None
+        for chunk in compile_rows(kept.plan, body, item, start=start, chunk=64):
+            yield from chunk
