@@ -11,6 +11,8 @@ from tildawn.providers.dialect import dialect
 from tildawn.providers.fault import Fault, FaultKind
 from tildawn.providers.openai_compatible import OpenAiCompatible
 from tildawn.providers.port import ChatRequest, ImageRequest, Message, Wire
+from tildawn.providers.sim.model import SimModel
+from tildawn.providers.sim.server import SimServer
 from tildawn.providers.wire import EXTRA_CONNECTIONS, KEPT_CONNECTIONS, Outgoing, Wires
 from tildawn.units import SECOND, Micros
 
@@ -240,6 +242,19 @@ async def test_a_host_that_nobody_serves_is_a_network_fault_with_nothing_sent() 
     assert caught.value.effect is Effect.NONE
     assert not wire.sent
     await provider.aclose()
+
+
+async def test_a_host_that_cannot_prove_who_it_is_is_sent_nothing() -> None:
+    """The key must not reach whoever answers in place of the provider."""
+    async with SimServer(SimModel(), clock=SystemClock()) as server:
+        wires = Wires(clock=SystemClock())
+        base_url = server.url.replace("http:", "https:") + "/v1"
+        provider = OpenAiCompatible(dialect("sim"), wires=wires, key="sim", base_url=base_url)
+        with pytest.raises(Fault) as caught:
+            await provider.chat(CHAT, idempotency_key="k")
+        assert (caught.value.kind, caught.value.sent) == (FaultKind.NETWORK, False)
+        assert server.model.meter.requests == 0
+        await provider.aclose()
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "no address", "http://", "http://[::1"])
