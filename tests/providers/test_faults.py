@@ -244,7 +244,7 @@ async def test_a_host_that_nobody_serves_is_a_network_fault_with_nothing_sent() 
     await provider.aclose()
 
 
-async def test_a_host_that_cannot_prove_who_it_is_is_sent_nothing() -> None:
+async def test_a_host_that_does_not_speak_tls_is_sent_nothing() -> None:
     """The key must not reach whoever answers in place of the provider."""
     async with SimServer(SimModel(), clock=SystemClock()) as server:
         wires = Wires(clock=SystemClock())
