@@ -178,7 +178,7 @@ def test_runs_have_names_that_a_person_can_type(told):
     told.say(accepted(), of="r3")
 
     assert [told.ask(name_of, run) for run in ("r1", "r2", "r3", "child")] == [
-        "1-1", "1-2", "q-1", "child",
+        "1-1", "1-2", "q-1", "1-1.1",
     ]  # fmt: skip
     assert [told.ask(run_called, name) for name in ("1-2", "q-1", "r1", "1-9")] == [
         "r2", "r3", "r1", None,

@@ -36,8 +36,8 @@ class StoryRow(Row, frozen=True, kw_only=True):
     """What a report tells of a run beside its state; instants are microseconds since 1970."""
 
     run: str
-    #: What a person types: ``41-15`` is the 15th run of night 41, ``q-15`` the 15th without a
-    #: night; empty for children and checks.
+    #: What a person types: ``41-15`` is the 15th run of night 41, ``41-15.2`` the second child
+    #: or check of that run, ``q-15`` the 15th run without a night.
     name: str
     night: str
     #: Whether the acceptance carries a label for people.
@@ -61,7 +61,10 @@ class StoryRow(Row, frozen=True, kw_only=True):
 
 
 class NumberRow(Row, frozen=True, kw_only=True):
-    """How many runs a night has named so far; the empty night stands for runs without one."""
+    """How many runs have been named within a night, or within a run that has children or checks.
+
+    The empty night stands for runs without one.
+    """
 
     night: str
     number: int
@@ -173,12 +176,17 @@ def _plan(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 def _accept(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunAccepted", fact.data)
-    name = ""
-    if not said.parent and not said.evidence_for:
-        counted = get(NumberRow, said.night) or NumberRow(night=said.night, number=0, runs=0)
-        counted = msgspec.structs.replace(counted, runs=counted.runs + 1)
+    # A child or a check is named after the run that it belongs to: ``41-15.2``.
+    of = said.parent or said.evidence_for
+    within = of or said.night
+    counted = get(NumberRow, within) or NumberRow(night=within, number=0, runs=0)
+    counted = msgspec.structs.replace(counted, runs=counted.runs + 1)
+    yield Put(counted)
+    if of:
+        above = get(StoryRow, of)
+        name = f"{above.name}.{counted.runs}" if above is not None else ""
+    else:
         name = f"{counted.number or 'q'}-{counted.runs}"
-        yield Put(counted)
     yield Put(
         StoryRow(
             run=fact.run, name=name, night=said.night, labelled=int(said.label != ""), phase="",
@@ -359,7 +367,7 @@ def run_called(reader: Reader, name: str) -> str | None:
 
 
 def name_of(reader: Reader, run: str) -> str:
-    """What a person types for a run; the run's whole name for children and checks.
+    """What a person types for a run.
 
     Raises:
         Nothing.

@@ -57,6 +57,10 @@ class Collected:
     items: tuple[tuple[ItemRow, str], ...]
     #: The runs that count: neither children nor checks, in the order of their acceptance.
     runs: tuple[RunRow, ...]
+    #: Children and checks that are held: their answer is the owner's.
+    beside: tuple[RunRow, ...]
+    #: Runs with a check that waits for the owner.
+    asked: frozenset[str]
     #: Runs of earlier nights that cover rows of this one, by run.
     earlier: Mapping[str, RunRow]
     covered: tuple[CoveredRow, ...]
@@ -139,6 +143,7 @@ def collect(reader: Reader, *, night: str | None, now: Micros, alive: bool | Non
         raise UnknownName(message, hint="tildawn report")
     name = found.night if found is not None else ""
     every = reader.rows(RunRow, "night = ? AND trashed = 0", (name,), order="accepted")
+    beside = tuple(run for run in every if _belongs(run) and run.state == "held")
     stories = {row.run: row for row in reader.rows(StoryRow, "night = ?", (name,))}
     covered = tuple(reader.rows(CoveredRow, "night = ?", (name,)))
     earlier = {row.by: reader.get(RunRow, row.by) for row in covered}
@@ -155,7 +160,9 @@ def collect(reader: Reader, *, night: str | None, now: Micros, alive: bool | Non
         house=house,
         night=found,
         items=_items(reader, found),
-        runs=tuple(run for run in every if not run.parent and not run.evidence_for),
+        runs=tuple(run for run in every if not _belongs(run)),
+        beside=beside,
+        asked=frozenset(run.evidence_for for run in beside if run.evidence_for),
         earlier={by: run for by, run in earlier.items() if run is not None},
         covered=covered,
         stories=stories,
@@ -172,6 +179,11 @@ def collect(reader: Reader, *, night: str | None, now: Micros, alive: bool | Non
         begins_at=begins_at,
         ends_at=ends_at,
     )
+
+
+def _belongs(run: RunRow) -> bool:
+    """Whether a run is a child or a check of another, and so none that was planned."""
+    return bool(run.parent or run.evidence_for)
 
 
 def text_of(body: bytes) -> str:

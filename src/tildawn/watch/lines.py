@@ -105,6 +105,7 @@ def _case(
         night=night,
         item=item,
         goes_on=got.goes_on,
+        asked=run.run in got.asked,
     )
 
 

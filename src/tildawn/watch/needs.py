@@ -74,6 +74,7 @@ def needs_of(got: Collected, lines: Iterable[RunLine], times: Times) -> tuple[Ne
         for line in listed
         if line.verdict in {Verdict.HELD, Verdict.UNKNOWN} and line.run in rows
     ]
+    needs += [_beside(got, run, listed, times) for run in got.beside]
     needs += [_refuted(line) for line in listed if line.verdict is Verdict.REFUTED]
     needs += _of_night(got, listed, times)
     return tuple(
@@ -111,6 +112,28 @@ def _held(got: Collected, line: RunLine, run: RunRow, times: Times) -> Need:
         choices=tuple(_choice(line.name, said) for said in run.choices.split("\n") if said),
         meanwhile="Until you answer: it stays as it is, and nothing of it is sent.",
     )
+
+
+def _beside(got: Collected, run: RunRow, lines: Iterable[RunLine], times: Times) -> Need:
+    """A child or a check that is held: told with the title of the run that it belongs to."""
+    of = run.evidence_for or run.parent
+    title = next((line.title for line in lines if line.run == of), Said())
+    story = got.stories.get(run.run)
+    line = RunLine(
+        name=story.name or run.run if story is not None else run.run,
+        run=run.run,
+        item=run.item,
+        row=run.row,
+        title=title,
+        verdict=Verdict.UNKNOWN if run.why == "call-in-doubt" else Verdict.HELD,
+        why="",
+        detail=got.said(run.state_at, 0),
+        marks=(),
+        started_at=run.started_at,
+        ended_at=0,
+        seq=run.state_at,
+    )
+    return _held(got, line, run, times)
 
 
 _FAILED = re.compile(r"failed-(\d{1,6})-times")

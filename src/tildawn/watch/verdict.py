@@ -30,6 +30,8 @@ class Case:
     item: ItemRow | None = None
     #: The night is not over.
     goes_on: bool = False
+    #: A check of this run waits for the owner's answer.
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +254,10 @@ def _named_before(check: EvidenceRow, case: Case, run: RunRow) -> bool:
 
 def _claimed(check: EvidenceRow, case: Case, run: RunRow) -> Judged:
     seq = check.judged if check.judged >= 0 else run.state_at
+    if case.asked and check.verdict in {"", "unknown"}:
+        return Judged(
+            verdict=Verdict.CLAIMED, why="The check is a question, and waits for you.", seq=seq
+        )
     if not _counts(check, run):
         why = (
             "The check has not run yet."
