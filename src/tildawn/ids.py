@@ -40,7 +40,13 @@ class Ids:
         """
         ms = self._clock.wall() // 1_000
         rand = int.from_bytes(self._entropy(10), "big")
-        value = (ms & (1 << 48) - 1) << 80 | 0x7 << 76 | (rand >> 68) << 64 | 0b10 << 62 | rand & (1 << 62) - 1
+        value = (
+            (ms & (1 << 48) - 1) << 80
+            | 0x7 << 76
+            | (rand >> 68) << 64
+            | 0b10 << 62
+            | rand & (1 << 62) - 1
+        )
         return f"{value:032x}"
 
     def random(self, size: int) -> bytes:

@@ -46,13 +46,20 @@ class Workshop:
     def open(self) -> Ledger:
         """Take the pen."""
         return Ledger.open(
-            self.folder, registry=REGISTRY, projections=[RUN, STEP], clock=self.clock,
-            ids=self.ids, build="test",
+            self.folder,
+            registry=REGISTRY,
+            projections=[RUN, STEP],
+            clock=self.clock,
+            ids=self.ids,
+            build="test",
         )
 
     def _engine(self) -> Engine:
         return Engine(
-            self.ledger, tasks=self.tasks, clock=self.clock, limits=self.limits,
+            self.ledger,
+            tasks=self.tasks,
+            clock=self.clock,
+            limits=self.limits,
             context=lambda asking: Context(asking, lambda text, **_: self.logged.append(text)),
         )
 

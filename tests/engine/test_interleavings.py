@@ -82,8 +82,9 @@ def shapes(world: World) -> list[TaskDef[..., Any]]:
     @task(name="gathered", retry=RETRY)
     async def gathered(ctx: Context) -> list[list[str]]:
         shared: list[str] = []
-        return await ctx.gather(three(ctx, "a", shared), three(ctx, "b", shared, 1.5),
-                                three(ctx, "c", shared))
+        return await ctx.gather(
+            three(ctx, "a", shared), three(ctx, "b", shared, 1.5), three(ctx, "c", shared)
+        )
 
     @task(name="grouped", retry=RETRY)
     async def grouped(ctx: Context) -> list[list[str]]:
@@ -124,7 +125,8 @@ def shapes(world: World) -> list[TaskDef[..., Any]]:
     async def family(ctx: Context) -> list[list[str]]:
         shared: list[str] = []
         first, second, third = await ctx.gather(
-            ctx.child(kid, "x"), three(ctx, "b", shared), ctx.child(kid, "y"))
+            ctx.child(kid, "x"), three(ctx, "b", shared), ctx.child(kid, "y")
+        )
         named = ctx.random()
         fourth = await three(ctx, f"z{named:.3f}", shared)
         assert len({*first, *third}) == 6
@@ -187,8 +189,14 @@ async def campaign(workshop: Any, seed: int, *, crashes: float) -> dict[str, int
     return count
 
 
-async def act(workshop: Any, world: World, rng: random.Random, words: dict[str, int],
-              count: dict[str, int], crashes: float) -> None:
+async def act(
+    workshop: Any,
+    world: World,
+    rng: random.Random,
+    words: dict[str, int],
+    count: dict[str, int],
+    crashes: float,
+) -> None:
     """Do one thing at random."""
     for _ in range(rng.randint(1, 8)):
         world.let_one_end()
@@ -228,8 +236,11 @@ def check(workshop: Any, run: str, count: dict[str, int]) -> None:
 def recorded_once(workshop: Any, runs: list[str]) -> None:
     """No question of a run has two results: a place together with what was asked there."""
     for run in runs:
-        places = [(fact.path, fact.data.args) for _, fact in workshop.history(run)
-                  if fact.kind == "StepRecorded"]
+        places = [
+            (fact.path, fact.data.args)
+            for _, fact in workshop.history(run)
+            if fact.kind == "StepRecorded"
+        ]
         assert len(places) == len(set(places))
 
 
@@ -245,7 +256,7 @@ def test_a_thousand_interleavings_with_crashes_give_no_wrong_result(
         for seed in range(INTERLEAVINGS // RUNS_AT_ONCE):
             for name, number in (await campaign(workshop, seed, crashes=0.12)).items():
                 total[name] = total.get(name, 0) + number
-        print(f"interleavings: {total}")  # noqa: T201 - reported with n
+        print(f"interleavings: {total}")
         assert INTERLEAVINGS // RUNS_AT_ONCE * RUNS_AT_ONCE == total["runs"]
         assert total["crashes"] > INTERLEAVINGS // 10
 
@@ -258,10 +269,10 @@ def test_the_checker_sees_a_replay_that_answers_at_once(
     """A planted bug: recorded results are told in the order of asking, not of the ledger."""
 
     def eager(self: History, asked: Any) -> Any:
-        self._reach()  # noqa: SLF001 - planting a bug
-        for entry in list(self._binding):  # noqa: SLF001
+        self._reach()
+        for entry in list(self._binding):
             if getattr(entry, "path", "") and asked(entry):
-                self._binding.remove(entry)  # noqa: SLF001
+                self._binding.remove(entry)
                 return entry
         return None
 
@@ -275,8 +286,8 @@ def test_the_checker_sees_a_retry_that_keeps_the_old_order(
     """A planted bug: after a retry, records behind the failed one still bind the order."""
 
     def keep_all(self: History, _seq: int, void: int) -> None:
-        kept = [entry for entry in self._binding if entry.seq != void]  # noqa: SLF001
-        self._binding = type(self._binding)(kept)  # noqa: SLF001
+        kept = [entry for entry in self._binding if entry.seq != void]
+        self._binding = type(self._binding)(kept)
 
     monkeypatch.setattr(History, "_loosen", keep_all)
     assert seen_wrong(workshop)

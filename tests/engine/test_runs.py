@@ -167,11 +167,14 @@ def test_changed_arguments_are_noticed(workshop: Any) -> None:
     run(story())
 
 
-@pytest.mark.parametrize(("choice", "calls", "state"), [
-    ("fork", ["a", "b", "b"], "done"),
-    ("restart", ["a", "b", "a", "b"], "done"),
-    ("abandon", ["a", "b"], "cancelled"),
-])
+@pytest.mark.parametrize(
+    ("choice", "calls", "state"),
+    [
+        ("fork", ["a", "b", "b"], "done"),
+        ("restart", ["a", "b", "a", "b"], "done"),
+        ("abandon", ["a", "b"], "cancelled"),
+    ],
+)
 def test_the_owner_chooses_how_a_changed_run_goes_on(
     workshop: Any, choice: str, calls: list[str], state: str
 ) -> None:
@@ -461,17 +464,22 @@ def test_repeat_begins_again_with_a_fresh_history(workshop: Any) -> None:
     run(story())
 
 
-@pytest.mark.parametrize(("value", "said"), [
-    ({1, 2}, "set"), (float("nan"), "NaN"), ("x" * 10_000_000, "10,000,002 bytes"),
-    (lambda: 1, "function"),
-])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({1, 2}, "set"),
+        (float("nan"), "NaN"),
+        ("x" * 10_000_000, "10,000,002 bytes"),
+        (lambda: 1, "function"),
+    ],
+)
 def test_a_result_that_cannot_be_recorded_fails_its_run_by_name(
     workshop: Any, value: Any, said: str
 ) -> None:
     """Nothing is recorded that would read differently later."""
 
     @task(name="odd")
-    async def odd(ctx: Context):  # noqa: ANN202 - the point is a task without a declared type
+    async def odd(ctx: Context):
         return value
 
     async def story() -> None:

@@ -60,7 +60,7 @@ class Asking:
         path = self.driver.scope().path
         if path not in self._random:
             seed = hashlib.sha256(f"{self.driver.run} {path}".encode()).digest()
-            self._random[path] = random.Random(seed)  # noqa: S311 - replayable, never a secret
+            self._random[path] = random.Random(seed)
         return self._random[path]
 
     def _path(self, name: str, key: str | None) -> str:
@@ -71,7 +71,10 @@ class Asking:
         return scope.keyed(name, self.work.ledger.keyed(key)[:22])
 
     def step(
-        self, what: StepDef | Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+        self,
+        what: StepDef | Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         key: str | None = None,
     ) -> "asyncio.Future[Any]":
         """Run local work once.
@@ -83,8 +86,12 @@ class Asking:
         step = what if isinstance(what, StepDef) else self._defined(what)
         digest = self.work.ledger.keyed(step.arguments.encode(args, kwargs))
         command = Command(
-            self._path(step.name, key), "step", self.driver.scope(), name=step.name,
-            digest=digest, decode=step.result.decode,
+            self._path(step.name, key),
+            "step",
+            self.driver.scope(),
+            name=step.name,
+            digest=digest,
+            decode=step.result.decode,
             start=lambda asked: self.work.start_step(asked, step, args, kwargs, digest),
         )
         return self.driver.ask(command)
@@ -96,25 +103,39 @@ class Asking:
         return step
 
     def call(
-        self, name: str, request: bytes, decode: Callable[[bytes], Any], perform: Perform,
+        self,
+        name: str,
+        request: bytes,
+        decode: Callable[[bytes], Any],
+        perform: Perform,
         key: str | None = None,
     ) -> "asyncio.Future[Any]":
         """Ask for a call through the guard; ``request`` is its JSON with nothing expanded."""
         command = Command(
-            self._path(check_name(name, "call"), key), "call", self.driver.scope(), name=name,
-            decode=decode, digest=self.work.ledger.keyed(request),
+            self._path(check_name(name, "call"), key),
+            "call",
+            self.driver.scope(),
+            name=name,
+            decode=decode,
+            digest=self.work.ledger.keyed(request),
             start=lambda asked: self.work.start_call(asked, perform),
         )
         return self.driver.ask(command)
 
     def child(
-        self, task: TaskDef[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+        self,
+        task: TaskDef[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         key: str | None = None,
     ) -> "asyncio.Future[Any]":
         """Run another task as a child and wait for its result."""
         text = task.arguments.encode(args, kwargs)
         command = Command(
-            self._path(task.name, key), "child", self.driver.scope(), name=task.name,
+            self._path(task.name, key),
+            "child",
+            self.driver.scope(),
+            name=task.name,
             decode=task.result.decode,
             start=lambda asked: self.work.start_child(asked, task, text),
         )
@@ -128,13 +149,19 @@ class Asking:
         """Which side of a change this run is on: 0 before it, else the recorded version."""
         scope = self.driver.scope()
         command = Command(
-            scope.keyed("version", check_name(change, "change")), "version", scope, name=change,
+            scope.keyed("version", check_name(change, "change")),
+            "version",
+            scope,
+            name=change,
             start=lambda asked: self.work.start_mark(asked, latest),
         )
         return self.driver.mark(change, command)
 
     def artifact(
-        self, name: str, content: bytes, media: str,
+        self,
+        name: str,
+        content: bytes,
+        media: str,
     ) -> "asyncio.Future[Artifact]":
         """Keep bytes under a name.
 
@@ -146,8 +173,11 @@ class Asking:
             raise BadValue(message, hint=f"at most {ARTIFACT_BYTES_MAX:,} are kept")
         digest = self.work.ledger.keyed(hashlib.sha256(content).digest())
         command = Command(
-            self._path(check_name(name, "artifact"), None), "artifact", self.driver.scope(),
-            name=name, digest=digest,
+            self._path(check_name(name, "artifact"), None),
+            "artifact",
+            self.driver.scope(),
+            name=name,
+            digest=digest,
             start=lambda asked: self.work.start_artifact(asked, content, media, digest),
         )
         return self.driver.ask(command)
@@ -214,7 +244,7 @@ async def _give_up(tasks: "list[asyncio.Future[Any]]") -> None:
             current = cast("asyncio.Task[Any]", asyncio.current_task())
             if current.cancelling() and not branch.done():
                 raise
-        except BaseException:  # noqa: BLE001, S110 - the first error is the one that counts
+        except BaseException:
             pass
 
 

@@ -32,11 +32,29 @@ class Evicted(asyncio.CancelledError):
 class Command:
     """Something that a branch asked for and that has no answer yet."""
 
-    __slots__ = ("decode", "digest", "due", "future", "handle", "kind", "live", "name", "path", "scope",
-                 "start", "stop")
+    __slots__ = (
+        "decode",
+        "digest",
+        "due",
+        "future",
+        "handle",
+        "kind",
+        "live",
+        "name",
+        "path",
+        "scope",
+        "start",
+        "stop",
+    )
 
     def __init__(
-        self, path: str, kind: str, scope: Scope, *, name: str = "", due: int = 0,
+        self,
+        path: str,
+        kind: str,
+        scope: Scope,
+        *,
+        name: str = "",
+        due: int = 0,
         digest: str | None = None,
         decode: Callable[[bytes], Any] | None = None,
         start: "Callable[[Command], None] | None" = None,
@@ -84,8 +102,14 @@ class Driver:
     """Drives one attempt of one run."""
 
     def __init__(
-        self, run: str, history: History, *, attempt: int, generation: int,
-        surroundings: Surroundings, activation: Activation,
+        self,
+        run: str,
+        history: History,
+        *,
+        attempt: int,
+        generation: int,
+        surroundings: Surroundings,
+        activation: Activation,
     ) -> None:
         """Make a driver; nothing runs before `begin`."""
         self.run = run
@@ -190,7 +214,9 @@ class Driver:
         while (record := self.history.peek()) is not None:
             path = record.path
             if path and path not in self.open and path not in self.dropped and not _inbox(record):
-                self._disagree(f"the record goes on with {_say(record)}, the code has ended", record)
+                self._disagree(
+                    f"the record goes on with {_say(record)}, the code has ended", record
+                )
                 return
             self.history.take_binding()
 
@@ -209,8 +235,9 @@ class Driver:
                 return None
             if record.path not in self.dropped:
                 asked = ", ".join(sorted(self.open)) or "nothing"
-                self._disagree(f"the record goes on with {_say(record)}, the code asks for {asked}",
-                               record)
+                self._disagree(
+                    f"the record goes on with {_say(record)}, the code asks for {asked}", record
+                )
                 return None
             self.history.take_binding()
 
@@ -223,8 +250,11 @@ class Driver:
         return command.digest is None or answered is None or command.digest == answered
 
     def _go_live(self) -> None:
-        lost = [path for path in self.history.dispatched
-                if path not in self.open and path not in self.dropped]
+        lost = [
+            path
+            for path in self.history.dispatched
+            if path not in self.open and path not in self.dropped
+        ]
         if lost:
             self._disagree(f"{lost[0]} was sent and has no answer, the code does not ask for it")
             self._finished()

@@ -45,8 +45,13 @@ class Endings:
         if driver.detached:
             row = msgspec.structs.replace(row, parent="", parent_path="")
         if driver.mismatch is not None:
-            return self.held(row, "replay-mismatch", str(driver.mismatch), MISMATCH_CHOICES,
-                             void=driver.mismatch_seq)
+            return self.held(
+                row,
+                "replay-mismatch",
+                str(driver.mismatch),
+                MISMATCH_CHOICES,
+                void=driver.mismatch_seq,
+            )
         main = cast("asyncio.Task[Any]", driver.main)
         if main.cancelled():
             error: BaseException | None = asyncio.CancelledError()
@@ -59,8 +64,9 @@ class Endings:
                 error = bad
         if isinstance(error, Repeat):
             try:
-                return self._repeated(row, task.arguments.encode(error.args_again,
-                                                                 error.kwargs_again))
+                return self._repeated(
+                    row, task.arguments.encode(error.args_again, error.kwargs_again)
+                )
             except BadValue as bad:
                 error = bad
         if isinstance(error, asyncio.CancelledError) and driver.cancel_seen:
@@ -98,13 +104,18 @@ class Endings:
         return [self._ledger.draft(data, run=row.run, payloads=(payload,))]
 
     def held(
-        self, row: RunRow, why: str, detail: str, choices: tuple[str, ...], *,
-        void: int = -1, call_path: str = "",
+        self,
+        row: RunRow,
+        why: str,
+        detail: str,
+        choices: tuple[str, ...],
+        *,
+        void: int = -1,
+        call_path: str = "",
     ) -> list[Entry]:
         """The run waits for its owner."""
         text = self._ledger.payload(_json_text(detail))
-        data = RunHeld(why=why, detail=text.digest, choices=choices, void=void,
-                       call_path=call_path)
+        data = RunHeld(why=why, detail=text.digest, choices=choices, void=void, call_path=call_path)
         return [self._ledger.draft(data, run=row.run, payloads=(text,))]
 
     def cancelled(self, row: RunRow) -> list[Entry]:
@@ -123,7 +134,11 @@ class Endings:
         return self.held(row, hold.why, hold.detail, hold.choices, call_path=path)
 
     def _entries(
-        self, row: RunRow, data: FactData, payloads: tuple[Payload, ...], state: str,
+        self,
+        row: RunRow,
+        data: FactData,
+        payloads: tuple[Payload, ...],
+        state: str,
         text: bytes | None = None,
     ) -> list[Entry]:
         entries = [self._ledger.draft(data, run=row.run, payloads=payloads)]
@@ -131,9 +146,9 @@ class Endings:
             # One append: a crash cannot leave a child that ended and a parent that never hears.
             told = self._ledger.payload(text) if text is not None else None
             ended = ChildEnded(child=row.run, state=state, out=told.digest if told else "")
-            entries.append(self._ledger.draft(
-                ended, run=row.parent, path=row.parent_path, payloads=(told,)
-            ))
+            entries.append(
+                self._ledger.draft(ended, run=row.parent, path=row.parent_path, payloads=(told,))
+            )
         return entries
 
 

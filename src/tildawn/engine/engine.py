@@ -67,8 +67,14 @@ class Engine:
     """Runs what is accepted; one engine a house, in the process that holds its pen."""
 
     def __init__(
-        self, ledger: Ledger, *, tasks: Tasks, clock: Clock, context: MakeContext,
-        limits: Limits | None = None, activation: Activation | None = None,
+        self,
+        ledger: Ledger,
+        *,
+        tasks: Tasks,
+        clock: Clock,
+        context: MakeContext,
+        limits: Limits | None = None,
+        activation: Activation | None = None,
         pool: Executor | None = None,
     ) -> None:
         """Make an engine that does nothing before `start`.
@@ -135,7 +141,9 @@ class Engine:
         for resident in list(self.residents.values()):
             resident.driver.leave()
             resident.work.stop()
-        rows = [resident.row for resident in self.residents.values()] + list(self._starting.values())
+        rows = [resident.row for resident in self.residents.values()] + list(
+            self._starting.values()
+        )
         self.residents.clear()
         for row in rows:
             fence = _going(row.run)
@@ -188,6 +196,7 @@ class Engine:
             if resident.driver.arrivals:
                 self._acquit(resident.row.run)
         with self.ledger.read() as reader:
+            self._waiting = backlog(reader, at_most=self.limits.backlog)
             rows = strays(reader, self.residents.keys() | self._starting.keys())
         for row in rows:
             expect = Expect(row=RunRow, key=(row.run,), test=_unchanged(row), why="moved")
@@ -204,11 +213,13 @@ class Engine:
                 self._make_room(reader)
                 return
             rows = claimable(
-                reader, names=self.queue_names, now=self.clock.wall(), occupied=self._occupied,
+                reader,
+                names=self.queue_names,
+                now=self.clock.wall(),
+                occupied=self._occupied,
                 limit=free,
             )
             due = next_due(reader)
-            self._waiting = backlog(reader, at_most=self.limits.backlog)
         for row in rows:
             self._claim(row)
         self._wake_at(due)
@@ -247,11 +258,13 @@ class Engine:
         fact = RunStarted(attempt=row.attempt + 1, fingerprint=task.fingerprint)
         expect = Expect(row=RunRow, key=(row.run,), test=_unchanged(row), why="moved")
         entry = self.ledger.draft(fact, run=row.run)
-        self.ledger.submit([entry], expect=[expect],
-                           done=lambda outcome: self._started(row, task, entry, outcome))
+        self.ledger.submit(
+            [entry], expect=[expect], done=lambda outcome: self._started(row, task, entry, outcome)
+        )
 
-    def _started(self, row: RunRow, task: TaskDef[..., Any], entry: Entry,
-                 outcome: Outcome) -> None:
+    def _started(
+        self, row: RunRow, task: TaskDef[..., Any], entry: Entry, outcome: Outcome
+    ) -> None:
         self._starting.pop(row.run, None)
         early = self._starts.pop(row.run, [])
         if not isinstance(outcome, Committed) or self._stopping:
@@ -266,17 +279,35 @@ class Engine:
                 text = reader.payload(Seq(fresh.args_at), 0)
             except PayloadErased as error:
                 self._occupied.free(row)
-                self._append_rest(row, self.endings.held(fresh, "payload-erased", str(error),
-                                                         ERASED_CHOICES))
+                self._append_rest(
+                    row, self.endings.held(fresh, "payload-erased", str(error), ERASED_CHOICES)
+                )
                 return
         self._begin(fresh, task, history, text, early)
 
-    def _begin(self, row: RunRow, task: TaskDef[..., Any], history: History, text: bytes,
-               early: list[Record]) -> None:
-        work = Work(row, ledger=self.ledger, clock=self.clock, timers=self._timers,
-                    host=self._host, pool=self._pool, events=self)
+    def _begin(
+        self,
+        row: RunRow,
+        task: TaskDef[..., Any],
+        history: History,
+        text: bytes,
+        early: list[Record],
+    ) -> None:
+        work = Work(
+            row,
+            ledger=self.ledger,
+            clock=self.clock,
+            timers=self._timers,
+            host=self._host,
+            pool=self._pool,
+            events=self,
+        )
         driver = Driver(
-            row.run, history, attempt=row.attempt, generation=row.generation, surroundings=self,
+            row.run,
+            history,
+            attempt=row.attempt,
+            generation=row.generation,
+            surroundings=self,
             activation=self._activation,
         )
         work.driver = driver
@@ -323,7 +354,10 @@ class Engine:
             self._occupied.free(resident.row)
 
     def _append_rest(
-        self, row: RunRow, entries: list[Entry], expect: tuple[Expect, ...] = (),
+        self,
+        row: RunRow,
+        entries: list[Entry],
+        expect: tuple[Expect, ...] = (),
     ) -> None:
         """Append what ends an attempt, then tell whoever listens."""
 
@@ -352,8 +386,14 @@ class Engine:
             self._leave(resident)
 
     def backlog(self) -> int:
-        """How many runs wait to start, as of the last look."""
+        """How many runs wait to start, at most: as of the last look, and all accepted since."""
         return self._waiting
+
+    def add_waiting(self, queue: str) -> None:
+        """A run was accepted: count it, and look for room."""
+        self._waiting += 1
+        self.queue_names.add(queue)
+        self.wake()
 
     def told(self, seq: Seq, entry: Entry) -> None:
         """A fact for a run was appended by somebody else: tell the run if it is in memory."""
@@ -380,8 +420,10 @@ class Engine:
     def waiting(self, work: Work) -> None:
         """See `tildawn.engine.work.WorkEvents`."""
         resident = self.residents.get(work.row.run)
-        if resident is not None and resident.work is work and all(
-            command.kind in WAITING for command in work.driver.open.values()
+        if (
+            resident is not None
+            and resident.work is work
+            and all(command.kind in WAITING for command in work.driver.open.values())
         ):
             self._consider(resident)
 
@@ -396,8 +438,9 @@ class Engine:
             self._park(resident, until, on)
             return
         seen = resident.driver.arrivals
-        self._timers.add(Micros(self.clock.wall() + SHOW_WAIT_AFTER),
-                         lambda: self._show_wait(resident, seen))
+        self._timers.add(
+            Micros(self.clock.wall() + SHOW_WAIT_AFTER), lambda: self._show_wait(resident, seen)
+        )
 
     def _show_wait(self, resident: Resident, seen: int) -> None:
         if not self._still_waits(resident, seen):
@@ -406,8 +449,10 @@ class Engine:
         if not any(one.kind == "later" for one in resident.driver.open.values()):
             entry = self.ledger.draft(RunWaited(on=on, until=until), run=resident.row.run)
             self.ledger.submit([entry], expect=[resident.work.fence], done=None)
-        self._timers.add(Micros(self.clock.wall() + self.limits.park_after),
-                         lambda: self._park_if_idle(resident, seen))
+        self._timers.add(
+            Micros(self.clock.wall() + self.limits.park_after),
+            lambda: self._park_if_idle(resident, seen),
+        )
 
     def _park_if_idle(self, resident: Resident, seen: int) -> None:
         if self._still_waits(resident, seen):
@@ -426,8 +471,11 @@ class Engine:
         resident.parking = resident.driver.arrivals
         fact = RunWaited(on=on, until=until, parked=True)
         entry = self.ledger.draft(fact, run=resident.row.run)
-        self.ledger.submit([entry], expect=[resident.work.fence],
-                           done=lambda outcome: self._parked(resident, outcome))
+        self.ledger.submit(
+            [entry],
+            expect=[resident.work.fence],
+            done=lambda outcome: self._parked(resident, outcome),
+        )
 
     def _parked(self, resident: Resident, outcome: Outcome) -> None:
         self._leave(resident)
@@ -513,4 +561,3 @@ def _going(run: str) -> Expect:
         return isinstance(row, RunRow) and row.state in {"running", "waiting"} and not row.parked
 
     return Expect(row=RunRow, key=(run,), test=test, why="not-going")
-

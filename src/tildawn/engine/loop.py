@@ -41,18 +41,20 @@ def _codes(*functions: Callable[..., object]) -> frozenset[CodeType]:
 
 
 # Functions whose order of completion depends on sets or on memory addresses.
-_NO_FUTURE = _codes(asyncio.shield, asyncio.wait, asyncio.tasks._wait)  # noqa: SLF001
+_NO_FUTURE = _codes(asyncio.shield, asyncio.wait, asyncio.tasks._wait)
 _NO_TASK = _codes(asyncio.as_completed)
 _NO_TIMER = _codes(asyncio.wait_for)
 
 
 def _refuse(name: str) -> NoReturn:
     message = f"asyncio.{name} is not allowed in a task: its order is not recorded"
-    raise Bypassed(message, hint="use ctx.race, asyncio.gather, asyncio.TaskGroup or asyncio.timeout")
+    raise Bypassed(
+        message, hint="use ctx.race, asyncio.gather, asyncio.TaskGroup or asyncio.timeout"
+    )
 
 
 def _called_by(codes: frozenset[CodeType], depth: int) -> str | None:
-    frame = sys._getframe(2)  # noqa: SLF001
+    frame = sys._getframe(2)
     for _ in range(depth):
         if frame is None:
             return None
@@ -85,19 +87,19 @@ class RunLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         if not ready:
             return
-        outer = events._get_running_loop()  # noqa: SLF001
+        outer = events._get_running_loop()
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._close_generator)
-        events._set_running_loop(self)  # noqa: SLF001
+        events._set_running_loop(self)
         try:
             for _ in range(limit):
                 if not ready:
                     return
                 handle = ready.popleft()
                 if not handle.cancelled():
-                    handle._run()  # noqa: SLF001
+                    handle._run()
         finally:
-            events._set_running_loop(outer)  # noqa: SLF001
+            events._set_running_loop(outer)
             sys.set_asyncgen_hooks(*hooks)
         message = f"the task ran {limit} callbacks without waiting for anything"
         raise TildawnError(message)
@@ -124,7 +126,10 @@ class RunLoop(asyncio.AbstractEventLoop):
         raise Bypassed(message, hint="use ctx.step for work in threads")
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any,
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Set a durable timer, counted from the time that this branch knows."""
@@ -132,7 +137,10 @@ class RunLoop(asyncio.AbstractEventLoop):
         return self._timer(now + max(round(delay * 1_000_000), 0), callback, args, context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any,
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Set a durable timer at an instant of `time`."""
@@ -141,7 +149,10 @@ class RunLoop(asyncio.AbstractEventLoop):
         return self._timer(round(when * 1_000_000), callback, args, context)
 
     def _timer(
-        self, due: int, callback: Callable[..., object], args: tuple[Any, ...],
+        self,
+        due: int,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
         context: Context | None,
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(due / 1_000_000, callback, list(args), self, context)
@@ -169,8 +180,12 @@ class RunLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(
-        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None,
-        context: Context | None = None, **_kwargs: object,
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **_kwargs: object,
     ) -> asyncio.Task[Any]:
         """Begin a branch: numbered now, so that its name does not depend on timing."""
         if refused := _called_by(_NO_TASK, 4):
@@ -185,8 +200,13 @@ class RunLoop(asyncio.AbstractEventLoop):
         return self._begin(coro, self._root, self._root, name=None, context=None)
 
     def _begin(
-        self, coro: Coroutine[Any, Any, Any], scope: Scope, parent: Scope, *,
-        name: str | None, context: Context | None,
+        self,
+        coro: Coroutine[Any, Any, Any],
+        scope: Scope,
+        parent: Scope,
+        *,
+        name: str | None,
+        context: Context | None,
     ) -> asyncio.Task[Any]:
         context = context or copy_context()
         context.run(SCOPE.set, scope)
@@ -215,7 +235,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def is_running(self) -> bool:
         """Whether this loop is being drained now."""
-        return events._get_running_loop() is self  # noqa: SLF001
+        return events._get_running_loop() is self
 
     def is_closed(self) -> bool:
         """Whether the run has left this loop."""
@@ -236,13 +256,38 @@ def _refusing(name: str) -> Callable[..., NoReturn]:
 
 
 for _name in (
-    "run_in_executor", "getaddrinfo", "getnameinfo", "create_connection", "create_server",
-    "start_tls", "sendfile", "create_unix_connection", "create_unix_server",
-    "connect_accepted_socket", "create_datagram_endpoint", "connect_read_pipe",
-    "connect_write_pipe", "subprocess_shell", "subprocess_exec", "add_reader", "remove_reader",
-    "add_writer", "remove_writer", "sock_recv", "sock_recv_into", "sock_recvfrom",
-    "sock_recvfrom_into", "sock_sendall", "sock_sendto", "sock_connect", "sock_accept",
-    "sock_sendfile", "add_signal_handler", "remove_signal_handler", "run_forever",
-    "run_until_complete", "stop",
+    "run_in_executor",
+    "getaddrinfo",
+    "getnameinfo",
+    "create_connection",
+    "create_server",
+    "start_tls",
+    "sendfile",
+    "create_unix_connection",
+    "create_unix_server",
+    "connect_accepted_socket",
+    "create_datagram_endpoint",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "subprocess_shell",
+    "subprocess_exec",
+    "add_reader",
+    "remove_reader",
+    "add_writer",
+    "remove_writer",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendto",
+    "sock_connect",
+    "sock_accept",
+    "sock_sendfile",
+    "add_signal_handler",
+    "remove_signal_handler",
+    "run_forever",
+    "run_until_complete",
+    "stop",
 ):
     setattr(RunLoop, _name, _refusing(_name))

@@ -25,6 +25,8 @@ from tildawn.facts.step import (
     ArtifactKept,
     ChangeMarked,
     ChildEnded,
+)
+from tildawn.facts.step import (
     StepFailed as StepFailedFact,
 )
 
@@ -70,7 +72,8 @@ def error_text(error: BaseException, *, traceback: str = "") -> bytes:
     """
     known = isinstance(error, TildawnError)
     text = ErrorText(
-        type=str(error.fields.get("type") or type(error).__name__) if known
+        type=str(error.fields.get("type") or type(error).__name__)
+        if known
         else type(error).__qualname__,
         message=_cut(str(error)),
         hint=(error.hint or "") if known else "",
@@ -96,8 +99,20 @@ def retryable(error: BaseException) -> bool:
 
 
 # The same code with the same arguments meets these again.
-_FINAL = frozenset({"misused", "bad-value", "bad-task", "bad-plan", "bypassed", "budget-spent",
-                    "not-permitted", "secret-found", "unknown-name", "loop-blocked"})
+_FINAL = frozenset(
+    {
+        "misused",
+        "bad-value",
+        "bad-task",
+        "bad-plan",
+        "bypassed",
+        "budget-spent",
+        "not-permitted",
+        "secret-found",
+        "unknown-name",
+        "loop-blocked",
+    }
+)
 
 
 def parse_error(text: bytes | None) -> ErrorText:
@@ -114,8 +129,10 @@ def error_of(told: Told) -> TildawnError | None:
     if isinstance(data, StepFailedFact):
         error = _rebuild(StepFailed, f"step {told.name}", told.record)
     elif isinstance(data, CallRefused):
-        kinds: dict[str, type[Refused]] = {"budget-spent": BudgetSpent,
-                                           "not-permitted": NotPermitted}
+        kinds: dict[str, type[Refused]] = {
+            "budget-spent": BudgetSpent,
+            "not-permitted": NotPermitted,
+        }
         error = _rebuild(kinds.get(data.why, Refused), f"call {data.name}", told.record)
     elif isinstance(data, CallSettled) and data.fault:
         error = _rebuild(CallFailed, f"call {told.name}", told.record, kind=data.fault)
@@ -139,8 +156,12 @@ _HOPELESS = frozenset({"auth", "quota", "bad_request", "refused_content", "unkno
 def _rebuild(error: type[_E], what: str, record: Record, **fields: object) -> _E:
     said = parse_error(record.text)
     return error(
-        f"{what}: {said.type}: {said.message}", hint=said.hint or None,
-        type=said.type, path=record.path, retryable=said.retryable, **fields,
+        f"{what}: {said.type}: {said.message}",
+        hint=said.hint or None,
+        type=said.type,
+        path=record.path,
+        retryable=said.retryable,
+        **fields,
     )
 
 

@@ -61,8 +61,9 @@ class Accepted(msgspec.Struct, frozen=True):
     fresh: bool
 
 
-def accept(ledger: Ledger, ids: Ids, task: TaskDef[..., Any], text: bytes,
-           options: Options) -> Entry:
+def accept(
+    ledger: Ledger, ids: Ids, task: TaskDef[..., Any], text: bytes, options: Options
+) -> Entry:
     """The fact that accepts a run.
 
     Args:
@@ -84,15 +85,23 @@ def accept(ledger: Ledger, ids: Ids, task: TaskDef[..., Any], text: bytes,
     run = ids.new()
     budgets = options.budgets
     data = RunAccepted(
-        task=task.name, args=args.digest, queue=options.queue or task.queue,
-        priority=options.priority, due=options.due,
+        task=task.name,
+        args=args.digest,
+        queue=options.queue or task.queue,
+        priority=options.priority,
+        due=options.due,
         key=ledger.keyed(f"key {options.key}") if options.key else "",
         group=ledger.keyed(f"limit {options.limit_key}") if options.limit_key else "",
-        night=options.night, item=options.item, row=options.row,
-        label=label.digest if label else "", evidence_for=options.evidence_for,
+        night=options.night,
+        item=options.item,
+        row=options.row,
+        label=label.digest if label else "",
+        evidence_for=options.evidence_for,
         budgets=tuple(scope.replace("{run}", run) for scope in budgets),
-        config=config.digest if config else "", fingerprint=task.fingerprint,
-        simulated=options.simulated, lane=options.lane,
+        config=config.digest if config else "",
+        fingerprint=task.fingerprint,
+        simulated=options.simulated,
+        lane=options.lane,
     )
     return ledger.draft(data, run=run, payloads=(args, label, config))
 
@@ -139,8 +148,7 @@ class Owner:
             # The expectation that failed is the uniqueness of the key, so this is its run.
             known = cast("RunKeyRow", answer.row)
             return Accepted(RunId(known.run), fresh=False)
-        self._engine.queue_names.add(options.queue or task.queue)
-        self._engine.wake()
+        self._engine.add_waiting(options.queue or task.queue)
         return Accepted(RunId(entry.fact.run), fresh=True)
 
     def _check_backlog(self) -> None:
@@ -162,8 +170,9 @@ class Owner:
         if row.state in ENDED:
             return False
         payload = _text(self._ledger, reason)
-        asked = self._ledger.draft(RunCancelAsked(reason=payload.digest if payload else ""),
-                                   run=run, payloads=(payload,))
+        asked = self._ledger.draft(
+            RunCancelAsked(reason=payload.digest if payload else ""), run=run, payloads=(payload,)
+        )
         entries = [asked]
         never_ran = row.attempt == 0 or row.state in {"held", "scheduled"}
         if never_ran:
@@ -178,7 +187,8 @@ class Owner:
     async def _cancel_children(self, run: str) -> None:
         with self._ledger.read() as reader:
             children = reader.rows(
-                RunRow, "parent = ? AND parent <> '' AND state NOT IN ('done','failed','cancelled')",
+                RunRow,
+                "parent = ? AND parent <> '' AND state NOT IN ('done','failed','cancelled')",
                 (run,),
             )
         for child in children:
@@ -242,7 +252,9 @@ class Owner:
         if row.state != "held" or choice not in choices:
             offered = " | ".join(choices) if row.state == "held" else f"it is {row.state}"
             message = f"run {run} cannot be answered with {choice!r}: {offered}"
-            raise Misused(message, hint=f"tildawn answer {run} {choices[0]}" if row.choices else None)
+            raise Misused(
+                message, hint=f"tildawn answer {run} {choices[0]}" if row.choices else None
+            )
         held = self._last(run, RunHeld)
         void = held.void if isinstance(held, RunHeld) else -1
         if choice in {"applied", "not-applied"}:
@@ -252,8 +264,10 @@ class Owner:
     async def _resolve(self, row: RunRow, choice: str, value: bytes | None) -> bool:
         out = self._ledger.payload(value) if value is not None else None
         resolved = self._ledger.draft(
-            CallResolved(choice=choice, out=out.digest if out else ""), run=row.run,
-            path=row.call_path, payloads=(out,),
+            CallResolved(choice=choice, out=out.digest if out else ""),
+            run=row.run,
+            path=row.call_path,
+            payloads=(out,),
         )
         answered = self._ledger.draft(RunAnswered(choice=choice), run=row.run)
         return await self._append([resolved, answered], _state(row.run, {"held"}))
@@ -273,8 +287,9 @@ class Owner:
         row = self._row(run)
         if row.state not in ENDED:
             return False
-        return await self._append([self._ledger.draft(RunTrashed(), run=run)],
-                                  _state(run, {row.state}))
+        return await self._append(
+            [self._ledger.draft(RunTrashed(), run=run)], _state(run, {row.state})
+        )
 
     async def emit(self, run: str, name: str, value: Any = None, *, event: str = "") -> bool:
         """Send an event to a run; False when the run has ended.
@@ -331,8 +346,11 @@ class Owner:
 
     def _last(self, run: str, kind: type[FactData]) -> FactData | None:
         with self._ledger.read() as reader:
-            found = [fact.data for _seq, fact in reader.history(run)
-                     if isinstance(fact, Fact) and isinstance(fact.data, kind)]
+            found = [
+                fact.data
+                for _seq, fact in reader.history(run)
+                if isinstance(fact, Fact) and isinstance(fact.data, kind)
+            ]
         return found[-1] if found else None
 
 
@@ -366,4 +384,3 @@ def _not_ended(run: str) -> Expect:
         return isinstance(row, RunRow) and row.state not in ENDED
 
     return Expect(row=RunRow, key=(run,), test=test, why="ended")
-

@@ -84,8 +84,11 @@ def claimable(
         if room:
             # Runs behind a taken key are passed over, so look further than the room goes.
             found += reader.rows(
-                RunRow, "state = 'queued' AND queue = ?", (name,),
-                order="priority DESC, accepted", limit=2 * room + 50,
+                RunRow,
+                "state = 'queued' AND queue = ?",
+                (name,),
+                order="priority DESC, accepted",
+                limit=2 * room + 50,
             )
     found.sort(key=lambda row: (-row.priority, row.accepted))
     taken: list[RunRow] = []
@@ -102,22 +105,29 @@ def _due(reader: Reader, now: Micros, limit: int) -> list[RunRow]:
         RunRow,
         "due > 0 AND due <= ? AND (state = 'scheduled' OR (state = 'waiting' AND parked = 1))"
         " AND state IN ('scheduled', 'waiting')",
-        (now,), order="due", limit=2 * limit + 50,
+        (now,),
+        order="due",
+        limit=2 * limit + 50,
     )
 
 
 def backlog(reader: Reader, *, at_most: int) -> int:
     """How many runs are queued, counted no further than ``at_most``."""
-    rows = list(reader.query(
-        "SELECT count(*) FROM (SELECT 1 FROM run WHERE state = 'queued' LIMIT ?)", (at_most,)
-    ))
+    rows = list(
+        reader.query(
+            "SELECT count(*) FROM (SELECT 1 FROM run WHERE state = 'queued' LIMIT ?)", (at_most,)
+        )
+    )
     return int(rows[0][0])
 
 
 def next_due(reader: Reader) -> Micros | None:
     """When the next scheduled or parked run is due, or None."""
-    rows = list(reader.query(
-        "SELECT due FROM run WHERE due > 0 AND state IN ('scheduled', 'waiting')"
-        " AND (state = 'scheduled' OR parked = 1) ORDER BY due LIMIT 1", (),
-    ))
+    rows = list(
+        reader.query(
+            "SELECT due FROM run WHERE due > 0 AND state IN ('scheduled', 'waiting')"
+            " AND (state = 'scheduled' OR parked = 1) ORDER BY due LIMIT 1",
+            (),
+        )
+    )
     return Micros(int(rows[0][0])) if rows else None

@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator
 import msgspec
 
 from tildawn.engine.ending import QUARANTINE_CHOICES, Endings
+from tildawn.facts.call import CallSettled
 from tildawn.facts.fact import Fact
 from tildawn.facts.run import RunInterrupted, RunStarted
 from tildawn.facts.step import KINDS as STEP_KINDS
-from tildawn.facts.call import CallSettled
 from tildawn.ledger.entry import Entry
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.reader import Reader
@@ -80,7 +80,9 @@ async def recover(ledger: Ledger, endings: Endings) -> Suspects:
     """
     with ledger.read() as reader:
         rows = reader.rows(
-            RunRow, "state = 'running' OR (state = 'waiting' AND parked = 0)", (),
+            RunRow,
+            "state = 'running' OR (state = 'waiting' AND parked = 0)",
+            (),
             order="accepted",
         )
         found = [_Interrupted(row, _progressed(reader, row)) for row in rows]
@@ -94,8 +96,9 @@ async def recover(ledger: Ledger, endings: Endings) -> Suspects:
     sole = _sole(stuck, suspects)
     entries: list[Entry] = []
     for one in found:
-        entries += _put_back(ledger, endings, one, unclean=one.row.run in counted,
-                             sole=one.row.run == sole)
+        entries += _put_back(
+            ledger, endings, one, unclean=one.row.run in counted, sole=one.row.run == sole
+        )
     for chunk in _chunks(entries):
         await ledger.append(chunk)
     return Suspects(frozenset(suspects | {row.run for row in queued}))

@@ -47,8 +47,14 @@ class TaskDef(Generic[P, R]):
     """A durable task: what ``@task`` makes of an async function."""
 
     def __init__(
-        self, function: Callable[..., Awaitable[R]], *, name: str, retry: Retry, queue: str,
-        evidence: tuple[object, ...], limit_key: Callable[..., str] | None,
+        self,
+        function: Callable[..., Awaitable[R]],
+        *,
+        name: str,
+        retry: Retry,
+        queue: str,
+        evidence: tuple[object, ...],
+        limit_key: Callable[..., str] | None,
     ) -> None:
         """Check the declaration; see `task`."""
         self.function = function
@@ -81,14 +87,22 @@ def task(
 
 @overload
 def task(
-    *, name: str | None = None, retry: Retry | None = None, queue: str = "default",
-    evidence: Iterable[object] = (), limit_key: Callable[..., str] | None = None,
+    *,
+    name: str | None = None,
+    retry: Retry | None = None,
+    queue: str = "default",
+    evidence: Iterable[object] = (),
+    limit_key: Callable[..., str] | None = None,
 ) -> Callable[[Callable[Concatenate[Any, P], Awaitable[R]]], TaskDef[P, R]]: ...
 
 
 def task(
-    function: Callable[..., Awaitable[Any]] | None = None, *, name: str | None = None,
-    retry: Retry | None = None, queue: str = "default", evidence: Iterable[object] = (),
+    function: Callable[..., Awaitable[Any]] | None = None,
+    *,
+    name: str | None = None,
+    retry: Retry | None = None,
+    queue: str = "default",
+    evidence: Iterable[object] = (),
     limit_key: Callable[..., str] | None = None,
 ) -> Any:
     """Declare a durable task.
@@ -115,8 +129,12 @@ def task(
             message = f"{body!r} is not an async function"
             raise BadTask(message, hint="declare it with async def")
         return TaskDef(
-            body, name=name or body.__name__, retry=retry or Retry(), queue=queue,
-            evidence=tuple(evidence), limit_key=limit_key,
+            body,
+            name=name or body.__name__,
+            retry=retry or Retry(),
+            queue=queue,
+            evidence=tuple(evidence),
+            limit_key=limit_key,
         )
 
     return declare if function is None else declare(function)
@@ -226,7 +244,9 @@ class Tasks:
         declared = self._tasks.get(name)
         if declared is None:
             message = f"no task is called {name}"
-            raise UnknownName(message, hint=f"known are: {', '.join(sorted(self._tasks)) or 'none'}")
+            raise UnknownName(
+                message, hint=f"known are: {', '.join(sorted(self._tasks)) or 'none'}"
+            )
         return declared
 
 

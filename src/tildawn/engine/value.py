@@ -116,8 +116,14 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_to_json, order="deterministic")
 
 _SCALARS = frozenset({str, int, bool, type(None), bytes})
 
-_NO_JSON = (TypeError, ValueError, OverflowError, RecursionError, NotImplementedError,
-            msgspec.MsgspecError)
+_NO_JSON = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+    msgspec.MsgspecError,
+)
 
 
 def _odd(value: object) -> str:

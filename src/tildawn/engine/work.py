@@ -41,7 +41,8 @@ def fence_of(run: str, attempt: int) -> Expect:
 
     def current(row: Row | None) -> bool:
         return (
-            isinstance(row, RunRow) and row.attempt == attempt
+            isinstance(row, RunRow)
+            and row.attempt == attempt
             and row.state in {"running", "waiting"}
         )
 
@@ -52,8 +53,15 @@ class Work:
     """The live side of one attempt of one run."""
 
     def __init__(
-        self, row: RunRow, *, ledger: Ledger, clock: Clock, timers: Timers,
-        host: asyncio.AbstractEventLoop, pool: Executor, events: "WorkEvents",
+        self,
+        row: RunRow,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        timers: Timers,
+        host: asyncio.AbstractEventLoop,
+        pool: Executor,
+        events: "WorkEvents",
     ) -> None:
         """Take the run as it was when this attempt began."""
         self.row = row
@@ -71,12 +79,15 @@ class Work:
 
     # -- appending -----------------------------------------------------------------------
 
-    def draft(self, data: FactData, path: str, payloads: Sequence[Payload | None] = (),
-              blobs: Sequence[str] = ()) -> Entry:
+    def draft(
+        self,
+        data: FactData,
+        path: str,
+        payloads: Sequence[Payload | None] = (),
+        blobs: Sequence[str] = (),
+    ) -> Entry:
         """A fact of this run."""
-        return self.ledger.draft(
-            data, run=self.row.run, path=path, payloads=payloads, blobs=blobs
-        )
+        return self.ledger.draft(data, run=self.row.run, path=path, payloads=payloads, blobs=blobs)
 
     def record(self, entries: Sequence[Entry], expect: Sequence[Expect] = ()) -> None:
         """Append facts of this attempt; their records go to the driver when committed."""
@@ -97,7 +108,9 @@ class Work:
                     self.driver.arrive(record)
 
     def _submit(
-        self, entries: Sequence[Entry], expect: Sequence[Expect],
+        self,
+        entries: Sequence[Entry],
+        expect: Sequence[Expect],
         done: Callable[[Outcome], None],
     ) -> None:
         try:
@@ -107,7 +120,9 @@ class Work:
             self._spawn(self._submit_later(entries, expect, done))
 
     async def _submit_later(
-        self, entries: Sequence[Entry], expect: Sequence[Expect],
+        self,
+        entries: Sequence[Entry],
+        expect: Sequence[Expect],
         done: Callable[[Outcome], None],
     ) -> None:
         while True:
@@ -132,7 +147,11 @@ class Work:
     # -- steps ---------------------------------------------------------------------------
 
     def start_step(
-        self, command: Command, step: StepDef, args: tuple[Any, ...], kwargs: dict[str, Any],
+        self,
+        command: Command,
+        step: StepDef,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         digest: str,
     ) -> None:
         """Run a step's function; its result becomes a record."""
@@ -140,7 +159,11 @@ class Work:
         command.stop = task.cancel
 
     async def _step(
-        self, command: Command, step: StepDef, args: tuple[Any, ...], kwargs: dict[str, Any],
+        self,
+        command: Command,
+        step: StepDef,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         digest: str,
     ) -> None:
         try:
@@ -151,18 +174,20 @@ class Work:
                     self._pool, lambda: copy_context().run(step.function, *args, **kwargs)
                 )
             text = step.result.encode(value)
-        except Exception as error:  # noqa: BLE001 - a step is the author's code; any error is its result
+        except Exception as error:
             self._step_failed(command, digest, error)
             return
         payload = self.ledger.payload(text)
-        self.record([self.draft(StepRecorded(args=digest, out=payload.digest), command.path,
-                                (payload,))])
+        self.record(
+            [self.draft(StepRecorded(args=digest, out=payload.digest), command.path, (payload,))]
+        )
 
     def _step_failed(self, command: Command, digest: str, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))
         payload = self.ledger.payload(error_text(error, traceback=trace))
-        self.record([self.draft(StepFailed(args=digest, error=payload.digest), command.path,
-                                (payload,))])
+        self.record(
+            [self.draft(StepFailed(args=digest, error=payload.digest), command.path, (payload,))]
+        )
 
     # -- timers --------------------------------------------------------------------------
 
@@ -184,8 +209,11 @@ class Work:
 
     async def _call(self, command: Command, perform: Perform) -> None:
         ticket = Ticket(
-            run=RunId(self.row.run), path=command.path, attempt=self.row.attempt,
-            fence=self.fence, budgets=tuple(filter(None, self.row.budgets.split("\n"))),
+            run=RunId(self.row.run),
+            path=command.path,
+            attempt=self.row.attempt,
+            fence=self.fence,
+            budgets=tuple(filter(None, self.row.budgets.split("\n"))),
             simulated=bool(self.row.simulated),
         )
 
@@ -221,10 +249,18 @@ class Work:
         child = self._child_of(command.path)
         payload = self.ledger.payload(text)
         data = RunAccepted(
-            task=task.name, args=payload.digest, queue=task.queue, parent=self.row.run,
-            parent_path=command.path, night=self.row.night, item=self.row.item, row=self.row.row,
+            task=task.name,
+            args=payload.digest,
+            queue=task.queue,
+            parent=self.row.run,
+            parent_path=command.path,
+            night=self.row.night,
+            item=self.row.item,
+            row=self.row.row,
             budgets=tuple(filter(None, self.row.budgets.split("\n"))),
-            simulated=bool(self.row.simulated), lane=self.row.lane, priority=self.row.priority,
+            simulated=bool(self.row.simulated),
+            lane=self.row.lane,
+            priority=self.row.priority,
             fingerprint=task.fingerprint,
         )
         entry = self.ledger.draft(data, run=child, payloads=(payload,))
@@ -256,8 +292,9 @@ class Work:
 
         expect = Expect(row=RunRow, key=(child,), test=going, why="ended")
         entry = self.ledger.draft(RunCancelAsked(detached=True), run=child)
-        self._submit([entry], (expect,),
-                     lambda outcome: self._events.cancel_asked(child, entry, outcome))
+        self._submit(
+            [entry], (expect,), lambda outcome: self._events.cancel_asked(child, entry, outcome)
+        )
 
     # -- artifacts and markers -----------------------------------------------------------
 
@@ -273,8 +310,9 @@ class Work:
             self._step_failed(command, digest, error)
             return
         name = self.ledger.payload(b'"' + command.name.encode() + b'"')
-        data = ArtifactKept(args=digest, blob=blob, size_bytes=len(content), media=media,
-                            name=name.digest)
+        data = ArtifactKept(
+            args=digest, blob=blob, size_bytes=len(content), media=media, name=name.digest
+        )
         self.record([self.draft(data, command.path, (name,), (blob,))])
 
     def start_mark(self, command: Command, version: int) -> None:

@@ -194,9 +194,18 @@ class Registry:
             message = f"a {raw.kind} fact has version {raw.v}; this Tildawn knows {kind.VERSION}"
             raise HouseTooNew(message, hint="pip install --upgrade tildawn")
         return Fact(
-            at=Micros(raw.at), data=self._data(kind, raw), kind=raw.kind, v=kind.VERSION,
-            actor=raw.actor, cause=raw.cause, epoch=raw.epoch, id=raw.id, mono=raw.mono,
-            path=raw.path, run=raw.run, trace=raw.trace,
+            at=Micros(raw.at),
+            data=self._data(kind, raw),
+            kind=raw.kind,
+            v=kind.VERSION,
+            actor=raw.actor,
+            cause=raw.cause,
+            epoch=raw.epoch,
+            id=raw.id,
+            mono=raw.mono,
+            path=raw.path,
+            run=raw.run,
+            trace=raw.trace,
         )
 
     def _data(self, kind: type[FactData], raw: RawFact) -> FactData:

@@ -65,5 +65,12 @@ class LoopBlocked(FactData, frozen=True):
 
 
 KINDS: tuple[type[FactData], ...] = (
-    HouseFounded, PenTaken, PenLaid, TailVerified, MachineSlept, ClockJumped, BlobsSwept, LoopBlocked,
+    HouseFounded,
+    PenTaken,
+    PenLaid,
+    TailVerified,
+    MachineSlept,
+    ClockJumped,
+    BlobsSwept,
+    LoopBlocked,
 )

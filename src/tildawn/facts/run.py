@@ -148,6 +148,17 @@ class RunTrashed(FactData, frozen=True):
 
 
 KINDS: tuple[type[FactData], ...] = (
-    RunAccepted, RunStarted, RunWaited, RunInterrupted, RunRetried, RunHeld, RunAnswered, RunDone,
-    RunFailed, RunCancelAsked, RunCancelled, RunRepeated, RunTrashed,
+    RunAccepted,
+    RunStarted,
+    RunWaited,
+    RunInterrupted,
+    RunRetried,
+    RunHeld,
+    RunAnswered,
+    RunDone,
+    RunFailed,
+    RunCancelAsked,
+    RunCancelled,
+    RunRepeated,
+    RunTrashed,
 )

@@ -70,5 +70,11 @@ class ArtifactKept(FactData, frozen=True):
 
 
 KINDS: tuple[type[FactData], ...] = (
-    StepRecorded, StepFailed, TimerFired, EventReceived, ChildEnded, ChangeMarked, ArtifactKept,
+    StepRecorded,
+    StepFailed,
+    TimerFired,
+    EventReceived,
+    ChildEnded,
+    ChangeMarked,
+    ArtifactKept,
 )

@@ -203,8 +203,16 @@ def _start(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunStarted", fact.data)
     yield Put(
         msgspec.structs.replace(
-            row, state="running", attempt=said.attempt, due=0, parked=0, why="", choices="",
-            call_path="", started_at=row.started_at or fact.at, state_at=seq,
+            row,
+            state="running",
+            attempt=said.attempt,
+            due=0,
+            parked=0,
+            why="",
+            choices="",
+            call_path="",
+            started_at=row.started_at or fact.at,
+            state_at=seq,
         )
     )
 
@@ -223,7 +231,11 @@ def _interrupt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunInterrupted", fact.data)
     yield Put(
         msgspec.structs.replace(
-            row, state="queued", due=0, parked=0, state_at=seq,
+            row,
+            state="queued",
+            due=0,
+            parked=0,
+            state_at=seq,
             deaths=row.deaths + 1 if said.unclean else 0,
             sole_deaths=row.sole_deaths + int(said.unclean and said.sole),
         )
@@ -237,8 +249,14 @@ def _retry(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunRetried", fact.data)
     yield Put(
         msgspec.structs.replace(
-            row, state="scheduled", due=said.due, failures=said.failures, parked=0, why="retry",
-            void=_lowest(row.void, said.void), state_at=seq,
+            row,
+            state="scheduled",
+            due=said.due,
+            failures=said.failures,
+            parked=0,
+            why="retry",
+            void=_lowest(row.void, said.void),
+            state_at=seq,
         )
     )
 
@@ -246,8 +264,15 @@ def _retry(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 def _hold(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunHeld", fact.data)
     return _change(
-        seq, fact, get, state="held", why=said.why, choices="\n".join(said.choices), due=0,
-        parked=0, call_path=said.call_path,
+        seq,
+        fact,
+        get,
+        state="held",
+        why=said.why,
+        choices="\n".join(said.choices),
+        due=0,
+        parked=0,
+        call_path=said.call_path,
     )
 
 
@@ -259,10 +284,20 @@ def _answer(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     ended = said.then in ENDED
     yield Put(
         msgspec.structs.replace(
-            row, state=said.then, why=said.choice if ended else "", choices="", call_path="",
-            due=0, failures=0, deaths=0, sole_deaths=0, ended_at=fact.at if ended else 0,
-            generation=row.generation + int(said.anew), since=seq if said.anew else row.since,
-            void=-1 if said.anew else _lowest(row.void, said.void), state_at=seq,
+            row,
+            state=said.then,
+            why=said.choice if ended else "",
+            choices="",
+            call_path="",
+            due=0,
+            failures=0,
+            deaths=0,
+            sole_deaths=0,
+            ended_at=fact.at if ended else 0,
+            generation=row.generation + int(said.anew),
+            since=seq if said.anew else row.since,
+            void=-1 if said.anew else _lowest(row.void, said.void),
+            state_at=seq,
         )
     )
 
@@ -274,7 +309,15 @@ def _lowest(one: int, other: int) -> int:
 
 def _end(state: str, seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     return _change(
-        seq, fact, get, state=state, due=0, parked=0, ended_at=fact.at, choices="", call_path="",
+        seq,
+        fact,
+        get,
+        state=state,
+        due=0,
+        parked=0,
+        ended_at=fact.at,
+        choices="",
+        call_path="",
         why=fact.data.kind if isinstance(fact.data, RunFailed) else "",
     )
 
@@ -304,8 +347,15 @@ def _ask_cancel(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 def _repeat(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("RunRepeated", fact.data)
     return _change(
-        seq, fact, get, state="queued", generation=said.generation, since=seq, args_at=seq,
-        failures=0, void=-1,
+        seq,
+        fact,
+        get,
+        state="queued",
+        generation=said.generation,
+        since=seq,
+        args_at=seq,
+        failures=0,
+        void=-1,
     )
 
 

@@ -46,7 +46,9 @@ class Context:
     # -- work ----------------------------------------------------------------------------
 
     @overload
-    async def step(self, what: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def step(
+        self, what: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
     @overload
     async def step(self, what: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def step(self, what: Any, /, *args: Any, **kwargs: Any) -> Any:

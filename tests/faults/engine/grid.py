@@ -79,8 +79,10 @@ def tasks(folder: Path, shop: str, order: dict[str, Any]) -> Tasks:
     @task(name="fan", retry=RETRY)
     async def fan(ctx: Context, n: int) -> list[str]:
         return await ctx.gather(
-            ctx.call(never, "never", f"n{n}"), ctx.call(looked, "looked", f"l{n}"),
-            ctx.step(work, f"fan{n}.a"), ctx.child(line, 100 + n),
+            ctx.call(never, "never", f"n{n}"),
+            ctx.call(looked, "looked", f"l{n}"),
+            ctx.step(work, f"fan{n}.a"),
+            ctx.child(line, 100 + n),
         )
 
     @task(name="pause", retry=RETRY)
@@ -119,18 +121,37 @@ async def live(folder: Path, shop: str, order: dict[str, Any]) -> None:
     """Work until every run is done, answering as an owner who looks at the shop would."""
     clock = SystemClock()
     ids = Ids(clock)
-    ledger = Ledger.open(folder / "house", registry=REGISTRY, projections=PROJECTIONS,
-                         clock=clock, ids=ids, build="grid")
-    world = World(ledger, clock, wires=Wires(clock=clock), prices=Prices.shipped(), provider=None,
-                  models=Models(), env={}, folder=folder)
-    calls = Calls(world, Door(ledger, clock, random.Random(0)))  # noqa: S311
-    engine = Engine(ledger, tasks=tasks(folder, shop, order), clock=clock,
-                    context=lambda asking: Context(asking, lambda *_, **__: None, calls))
+    ledger = Ledger.open(
+        folder / "house",
+        registry=REGISTRY,
+        projections=PROJECTIONS,
+        clock=clock,
+        ids=ids,
+        build="grid",
+    )
+    world = World(
+        ledger,
+        clock,
+        wires=Wires(clock=clock),
+        prices=Prices.shipped(),
+        provider=None,
+        models=Models(),
+        env={},
+        folder=folder,
+    )
+    calls = Calls(world, Door(ledger, clock, random.Random(0)))
+    engine = Engine(
+        ledger,
+        tasks=tasks(folder, shop, order),
+        clock=clock,
+        context=lambda asking: Context(asking, lambda *_, **__: None, calls),
+    )
     owner = Owner(engine, ids)
     await engine.start()
     names = [
         (await owner.enqueue(engine.tasks.named(name), n, options=Options(key=f"{name}{n}"))).run
-        for n in range(RUNS) for name in ("line", "fan", "pause")
+        for n in range(RUNS)
+        for name in ("line", "fan", "pause")
     ]
     with (folder / "accepted").open("w") as out:
         out.write("\n".join(names))
@@ -202,7 +223,7 @@ def plan_of(rng: random.Random, done: int) -> dict[str, Any]:
 
 def house(folder: Path, seed: int) -> dict[str, Any]:
     """Run one house through its kills to its end; what was found."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shop = Shop(folder / "shop")
@@ -228,16 +249,28 @@ def found(folder: Path) -> dict[str, Any]:
     """What the ledger, the steps and the shop say afterwards."""
     verdict = verify(folder / "house", registry=REGISTRY, projections=PROJECTIONS)
     clock = SystemClock()
-    with Ledger.open(folder / "house", registry=REGISTRY, projections=PROJECTIONS, clock=clock,
-                     ids=Ids(clock), build="grid", mode="read") as ledger, ledger.read() as reader:
+    with (
+        Ledger.open(
+            folder / "house",
+            registry=REGISTRY,
+            projections=PROJECTIONS,
+            clock=clock,
+            ids=Ids(clock),
+            build="grid",
+            mode="read",
+        ) as ledger,
+        ledger.read() as reader,
+    ):
         rows = reader.rows(RunRow, "", ())
-        dispatched = reader.query(
-            "SELECT name, attempt FROM call WHERE name = 'never'", ())
+        dispatched = reader.query("SELECT name, attempt FROM call WHERE name = 'never'", ())
     accepted = (folder / "accepted").read_text().split()
     return {
-        "verdict": str(verdict.state), "states": sorted({row.state for row in rows}),
-        "runs": len(rows), "missing": len(set(accepted) - {row.run for row in rows}),
-        "steps": (folder / "steps").read_text().split(), "effects": effects(folder),
+        "verdict": str(verdict.state),
+        "states": sorted({row.state for row in rows}),
+        "runs": len(rows),
+        "missing": len(set(accepted) - {row.run for row in rows}),
+        "steps": (folder / "steps").read_text().split(),
+        "effects": effects(folder),
         "never": [list(one) for one in dispatched],
     }
 
@@ -245,4 +278,4 @@ def found(folder: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     base, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     for seed in range(first, first + count):
-        print(json.dumps(house(base / "one", seed)), flush=True)  # noqa: T201
+        print(json.dumps(house(base / "one", seed)), flush=True)

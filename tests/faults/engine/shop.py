@@ -43,9 +43,17 @@ class Shop:
         _kill(asked, when, "before")
         known = path == "/keyed" and key in {row["key"] for row in self.rows() if row["applied"]}
         with self.log.open("a") as out:
-            out.write(json.dumps({
-                "route": path, "item": asked["item"], "key": key, "applied": not known,
-            }) + "\n")
+            out.write(
+                json.dumps(
+                    {
+                        "route": path,
+                        "item": asked["item"],
+                        "key": key,
+                        "applied": not known,
+                    }
+                )
+                + "\n"
+            )
         _kill(asked, when, "applied")
         self._send(client, json.dumps({"made": asked["item"]}))
         _kill(asked, when, "answered")

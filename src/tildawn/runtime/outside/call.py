@@ -65,8 +65,13 @@ class Outside:
             raise refuse(detail) from None
 
     async def http(
-        self, method: Method, url: str, *, json: object = None,
-        headers: tuple[tuple[str, str], ...] = (), any_status: bool = False,
+        self,
+        method: Method,
+        url: str,
+        *,
+        json: object = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        any_status: bool = False,
     ) -> HttpAnswer:
         """Send one request with the idempotency key of this call.
 
@@ -77,11 +82,15 @@ class Outside:
             detail = "a simulated night changes nothing beyond this machine"
             raise refuse(detail)
         request = HttpRequest(
-            method=method, url=url, headers=headers, any_status=any_status,
+            method=method,
+            url=url,
+            headers=headers,
+            any_status=any_status,
             json=None if json is None else msgspec.json.encode(json).decode(),
         )
-        return await send(request, wires=self._world.wires, idempotency_key=self.key,
-                          wire=self._wire)
+        return await send(
+            request, wires=self._world.wires, idempotency_key=self.key, wire=self._wire
+        )
 
     async def chat(
         self, prompt: str, *, system: str = "", model: str = "", max_tokens: int | None = None
@@ -94,8 +103,11 @@ class Outside:
         messages = (Message("user", prompt),)
         if system:
             messages = (Message("system", system), *messages)
-        request = ChatRequest(model=model or self._world.models.chat, messages=messages,
-                              max_tokens=max_tokens or self._world.max_tokens)
+        request = ChatRequest(
+            model=model or self._world.models.chat,
+            messages=messages,
+            max_tokens=max_tokens or self._world.max_tokens,
+        )
         got = await self._world.provider.chat(request, idempotency_key=self.key, wire=self._wire)
         self._book(got.bill)
         return got
@@ -126,8 +138,13 @@ class CallDef(Generic[P, R]):
     """A declared call: what ``@call`` makes of an async function."""
 
     def __init__(
-        self, function: Callable[..., Awaitable[R]], *, name: str, options: CallOptions,
-        lookup: Lookup | None, key: str | None = None,
+        self,
+        function: Callable[..., Awaitable[R]],
+        *,
+        name: str,
+        options: CallOptions,
+        lookup: Lookup | None,
+        key: str | None = None,
     ) -> None:
         """Check the declaration; see `call`."""
         self.function = function
@@ -140,17 +157,27 @@ class CallDef(Generic[P, R]):
         self.result = Codec(returns, where=f"the answer of call {name}")
 
     def using(
-        self, *, key: str | None = None, max_cost: MicroUsd | None = None,
-        timeout: Micros | None = None, retry: int | None = None,
+        self,
+        *,
+        key: str | None = None,
+        max_cost: MicroUsd | None = None,
+        timeout: Micros | None = None,
+        retry: int | None = None,
     ) -> "CallDef[P, R]":
         """The same call with other limits or a natural key."""
         options = msgspec.structs.replace(
-            self.options, max_cost=max_cost if max_cost is not None else self.options.max_cost,
+            self.options,
+            max_cost=max_cost if max_cost is not None else self.options.max_cost,
             timeout=timeout if timeout is not None else self.options.timeout,
             retry=retry if retry is not None else self.options.retry,
         )
-        return CallDef(self.function, name=self.name, options=options, lookup=self.lookup,
-                       key=key if key is not None else self.key)
+        return CallDef(
+            self.function,
+            name=self.name,
+            options=options,
+            lookup=self.lookup,
+            key=key if key is not None else self.key,
+        )
 
     def prepare(
         self, world: World, args: tuple[Any, ...], kwargs: dict[str, Any], *, simulated: bool
@@ -161,13 +188,20 @@ class CallDef(Generic[P, R]):
             out = Outside(world, attempt, simulated=simulated)
             value = self.result.encode(await self.function(out, *args, **kwargs))
             return Answer(
-                value=value, spend=out.spend, tokens_in=out.tokens_in, tokens_out=out.tokens_out,
+                value=value,
+                spend=out.spend,
+                tokens_in=out.tokens_in,
+                tokens_out=out.tokens_out,
                 spend_source="computed" if out.spend_known else "none",
             )
 
         return Prepared(
-            route=self.options.route or self.name, model="", reserve=self.options.max_cost
-            or MicroUsd(0), reserve_tokens=0, what=self.name, perform=perform,
+            route=self.options.route or self.name,
+            model="",
+            reserve=self.options.max_cost or MicroUsd(0),
+            reserve_tokens=0,
+            what=self.name,
+            perform=perform,
             decode=self.result.decode,
         )
 
@@ -191,8 +225,13 @@ class CallDef(Generic[P, R]):
 
 
 def call(
-    *, name: str, route: str | None = None, repeat: str = "never", lookup: Lookup | None = None,
-    timeout: Micros | None = None, max_cost: MicroUsd | None = None,
+    *,
+    name: str,
+    route: str | None = None,
+    repeat: str = "never",
+    lookup: Lookup | None = None,
+    timeout: Micros | None = None,
+    max_cost: MicroUsd | None = None,
 ) -> Callable[[Callable[Concatenate[Outside, P], Awaitable[R]]], CallDef[P, R]]:
     """Declare a call to the outside.
 
@@ -215,8 +254,9 @@ def call(
     if repeat not in {"safe", "keyed", "never"}:
         message = f"repeat={repeat!r} of call {name}"
         raise BadTask(message, hint="one of safe, keyed, never")
-    options = CallOptions(route=route, repeat=cast("Any", repeat), timeout=timeout,
-                          max_cost=max_cost)
+    options = CallOptions(
+        route=route, repeat=cast("Any", repeat), timeout=timeout, max_cost=max_cost
+    )
 
     def declare(
         function: Callable[Concatenate[Outside, P], Awaitable[R]],

@@ -22,7 +22,11 @@ from tildawn.runtime.outside.world import World
 
 
 KINDS: Mapping[str, Prepare] = {
-    "chat": chat, "image": image, "http": http, "shell": shell, "file": file,
+    "chat": chat,
+    "image": image,
+    "http": http,
+    "shell": shell,
+    "file": file,
 }
 """The kinds of calls that plans and tasks may name."""
 
@@ -45,7 +49,12 @@ class Calls:
         self._ledger: Ledger = world.ledger
 
     def of_kind(
-        self, name: str, kind: str, fields: dict[str, object], options: CallOptions, *,
+        self,
+        name: str,
+        kind: str,
+        fields: dict[str, object],
+        options: CallOptions,
+        *,
         simulated: bool,
     ) -> Asked:
         """A call of a registered kind.
@@ -59,7 +68,11 @@ class Calls:
         return self._asked(name, request, prepared, options)
 
     def declared(
-        self, definition: CallDef[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *,
+        self,
+        definition: CallDef[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
         simulated: bool,
     ) -> Asked:
         """A call that a user declared.
@@ -73,19 +86,36 @@ class Calls:
         return self._asked(definition.name, request, prepared, definition.options, lookup)
 
     def _asked(
-        self, name: str, request: bytes, prepared: Prepared, options: CallOptions,
+        self,
+        name: str,
+        request: bytes,
+        prepared: Prepared,
+        options: CallOptions,
         lookup: door.Lookup | None = None,
     ) -> Asked:
         digest = self._ledger.keyed(request)
 
         async def perform(ticket: port.Ticket, final: port.Final) -> port.Verdict:
             asked = door.CallRequest(
-                run=ticket.run, path=ticket.path, run_attempt=ticket.attempt, fence=ticket.fence,
-                name=name, route=prepared.route, repeat=options.repeat, args_digest=digest,
-                body_digest=digest, perform=prepared.perform, lookup=lookup,
-                validate=prepared.validate, timeout=options.timeout, retry=_retry(options.retry),
-                reserve=prepared.reserve, reserve_tokens=prepared.reserve_tokens,
-                budgets=ticket.budgets, model=prepared.model, simulated=ticket.simulated,
+                run=ticket.run,
+                path=ticket.path,
+                run_attempt=ticket.attempt,
+                fence=ticket.fence,
+                name=name,
+                route=prepared.route,
+                repeat=options.repeat,
+                args_digest=digest,
+                body_digest=digest,
+                perform=prepared.perform,
+                lookup=lookup,
+                validate=prepared.validate,
+                timeout=options.timeout,
+                retry=_retry(options.retry),
+                reserve=prepared.reserve,
+                reserve_tokens=prepared.reserve_tokens,
+                budgets=ticket.budgets,
+                model=prepared.model,
+                simulated=ticket.simulated,
                 what=prepared.what,
             )
             return _verdict(await self._door.call(asked, final))

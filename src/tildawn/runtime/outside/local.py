@@ -36,28 +36,32 @@ def shell(
         if not fields.get("any_exit"):
             got.require_success()
         value = {
-            "exit_code": got.exit_code, "stdout": got.stdout.decode("utf-8", "replace"),
+            "exit_code": got.exit_code,
+            "stdout": got.stdout.decode("utf-8", "replace"),
             "stderr": got.stderr.decode("utf-8", "replace"),
         }
         return Answer(value=msgspec.json.encode(value))
 
     program = Path(str(unexpanded(argv[0]))).name if argv else "?"
     return Prepared(
-        route=options.route or f"shell:{program}", model="", reserve=MicroUsd(0),
-        reserve_tokens=0, what=f"run {said}"[:300], perform=perform,
+        route=options.route or f"shell:{program}",
+        model="",
+        reserve=MicroUsd(0),
+        reserve_tokens=0,
+        what=f"run {said}"[:300],
+        perform=perform,
     )
 
 
-def _shell_request(
-    world: World, fields: dict[str, object], options: CallOptions
-) -> ShellRequest:
+def _shell_request(world: World, fields: dict[str, object], options: CallOptions) -> ShellRequest:
     folder = folder_of(world, options)
     argv = cast("list[object]", expanded(fields["argv"], world.env))
     env = dict(base_environment(os.environ))
     env |= cast("dict[str, str]", expanded(fields.get("env") or {}, world.env))
     return ShellRequest(
         argv=tuple(_word(world, word) for word in argv),
-        cwd=str(folder / text_of(fields, "cwd")), env=tuple(env.items()),
+        cwd=str(folder / text_of(fields, "cwd")),
+        env=tuple(env.items()),
     )
 
 
@@ -94,8 +98,12 @@ def file(
         return Answer(value=msgspec.json.encode(value))
 
     return Prepared(
-        route=options.route or "file", model="", reserve=MicroUsd(0), reserve_tokens=0,
-        what=f"{verb} {path}", perform=perform,
+        route=options.route or "file",
+        model="",
+        reserve=MicroUsd(0),
+        reserve_tokens=0,
+        what=f"{verb} {path}",
+        perform=perform,
     )
 
 

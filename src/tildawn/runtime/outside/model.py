@@ -4,7 +4,7 @@ What it is not: a client; `tildawn.providers` speaks to hosts.
 """
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
@@ -42,8 +42,12 @@ def chat(
 
     reserve = _worst(world, request, options)
     return Prepared(
-        route=options.route or f"{_provider_name(world)}:{model}", model=model, reserve=reserve,
-        reserve_tokens=limit, what=f"ask {model}", perform=perform,
+        route=options.route or f"{_provider_name(world)}:{model}",
+        model=model,
+        reserve=reserve,
+        reserve_tokens=limit,
+        what=f"ask {model}",
+        perform=perform,
         validate=None if request.schema is None else schema_check(request.schema),
     )
 
@@ -74,8 +78,12 @@ def image(
 
     reserve = _worst(world, request, options)
     return Prepared(
-        route=options.route or f"{_provider_name(world)}:{model}:{size}", model=model,
-        reserve=reserve, reserve_tokens=0, what=f"draw with {model}", perform=perform,
+        route=options.route or f"{_provider_name(world)}:{model}:{size}",
+        model=model,
+        reserve=reserve,
+        reserve_tokens=0,
+        what=f"draw with {model}",
+        perform=perform,
         decode=lambda text: msgspec.json.decode(text, type=Artifact),
     )
 
@@ -103,9 +111,12 @@ def _answer(
     cost = world.prices.actual(world.provider.name, bill, image_size=size)
     source = "none" if cost is None else "reported" if cost.source == "provider" else "computed"
     return Answer(
-        value=value, blobs=(blob,) if blob else (),
-        spend=MicroUsd(0) if cost is None else cost.amount, spend_source=source,
-        tokens_in=bill.usage.input_tokens or 0, tokens_out=bill.usage.output_tokens or 0,
+        value=value,
+        blobs=(blob,) if blob else (),
+        spend=MicroUsd(0) if cost is None else cost.amount,
+        spend_source=source,
+        tokens_in=bill.usage.input_tokens or 0,
+        tokens_out=bill.usage.output_tokens or 0,
     )
 
 

@@ -35,22 +35,25 @@ def http(
         request = await _request(world, method, fields, options)
         if simulated and method not in {"GET", "HEAD"} and not is_loopback(request.url):
             raise refuse("a simulated night changes nothing beyond this machine")
-        got = await send(
-            request, wires=world.wires, idempotency_key=attempt.key, wire=wire
-        )
+        got = await send(request, wires=world.wires, idempotency_key=attempt.key, wire=wire)
         return Answer(value=_value(got))
 
-    host = said.split("//")[-1].split("/")[0]
+    host = said.rsplit("//", maxsplit=1)[-1].split("/", maxsplit=1)[0]
     return Prepared(
-        route=options.route or f"http:{host}", model="", reserve=MicroUsd(0), reserve_tokens=0,
-        what=f"{method} {said}"[:300], perform=perform,
+        route=options.route or f"http:{host}",
+        model="",
+        reserve=MicroUsd(0),
+        reserve_tokens=0,
+        what=f"{method} {said}"[:300],
+        perform=perform,
     )
 
 
 def _value(got: HttpAnswer) -> bytes:
     json = got.json()
     value = {
-        "status": got.status, "headers": dict(got.headers),
+        "status": got.status,
+        "headers": dict(got.headers),
         "text": "" if json is not None else got.text()[:100_000],
         "json": msgspec.Raw(json.encode()) if json is not None else None,
     }
@@ -60,9 +63,10 @@ def _value(got: HttpAnswer) -> bytes:
 async def _request(
     world: World, method: Method, fields: dict[str, object], options: CallOptions
 ) -> HttpRequest:
-    plain = cast("dict[str, object]", expanded(
-        {name: fields.get(name) for name in ("url", "headers", "json")}, world.env
-    ))
+    plain = cast(
+        "dict[str, object]",
+        expanded({name: fields.get(name) for name in ("url", "headers", "json")}, world.env),
+    )
     files = cast("dict[str, object]", fields.get("files") or {})
     json = plain.get("json")
     return HttpRequest(
@@ -70,7 +74,8 @@ async def _request(
         url=str(plain["url"]),
         headers=tuple(cast("dict[str, str]", plain.get("headers") or {}).items()),
         # With files the document's members become the fields of the form, as browsers send it.
-        json=None if json is None or (files and isinstance(json, dict))
+        json=None
+        if json is None or (files and isinstance(json, dict))
         else msgspec.json.encode(json).decode(),
         fields=_fields(json) if files and isinstance(json, dict) else (),
         files=tuple([await _part(world, name, value, options) for name, value in files.items()]),

@@ -30,8 +30,16 @@ class World:
     """Everything outside that calls can reach."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, *, wires: Wires, prices: Prices,
-        provider: Provider | None, models: Models, env: Mapping[str, str], folder: Path,
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        wires: Wires,
+        prices: Prices,
+        provider: Provider | None,
+        models: Models,
+        env: Mapping[str, str],
+        folder: Path,
         max_tokens: int = 1_024,
     ) -> None:
         """Collect what calls are made with.
