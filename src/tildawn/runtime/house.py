@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal, Self
 
 from tildawn.clock import Clock, SystemClock
-from tildawn.engine.engine import Engine
+from tildawn.engine.asking import Asking
+from tildawn.engine.engine import Engine, MakeContext
 from tildawn.engine.owner import Owner
 from tildawn.errors import HouseUnusable
 from tildawn.ids import Ids
@@ -29,11 +30,11 @@ Mode = Literal["read", "write"]
 class House:
     """An open house.
 
-    Opened to read it holds nothing and changes nothing; opened to write it holds the pen, and
-    works once it is started.
+    Opened to read it holds nothing and changes nothing; opened to write it holds the pen, takes
+    what the owner asks, and works while `tildawn.runtime.working` says so.
     """
 
-    def __init__(self, folder: Path, settings: Settings, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, folder: Path, settings: Settings, *, ledger: Ledger, clock: Clock) -> None:
         """Join the parts; use `House.open`."""
         self.folder = folder
         self.settings = settings
@@ -42,10 +43,12 @@ class House:
         self.ids = Ids(clock)
         self.tasks = HouseTasks(ledger, folder.parent)
         self.engine: Engine = engine_of(
-            ledger, tasks=self.tasks, clock=clock, settings=settings.engine
+            ledger, tasks=self.tasks, clock=clock, settings=settings.engine, context=self._context
         )
         self.owner = Owner(self.engine, self.ids)
+        #: Whether the engine has been started.
         self.working = False
+        self._make_context: MakeContext | None = None
 
     @classmethod
     def open(
@@ -77,32 +80,11 @@ class House:
             folder, registry=REGISTRY, projections=PROJECTIONS, clock=time, ids=Ids(time),
             build=BUILD, mode=mode, takeover=takeover,
         )  # fmt: skip
-        return cls(folder, settings, ledger, time)
+        return cls(folder, settings, ledger=ledger, clock=time)
 
-    async def start(self) -> None:
-        """Begin to work: tasks that the settings name are loaded, then runs are taken up.
-
-        Raises:
-            BadTask: a module of the settings cannot be imported.
-            StaleWriter: another process took the pen.
-        """
-        for module in self.settings.house.tasks:
-            self.tasks.load(module)
-        self.working = True
-        await self.engine.start()
-
-    async def stop(self) -> None:
-        """Leave in order: what is going on returns to the queue, then the pen is laid down.
-
-        A crash in the middle leaves what any crash leaves; the next start finds it.
-
-        Raises:
-            StaleWriter: another process took the pen.
-        """
-        if self.working:
-            self.working = False
-            await self.engine.stop()
-        self.close()
+    def furnish(self, make_context: MakeContext) -> None:
+        """Say what tasks get as their context; before the engine starts."""
+        self._make_context = make_context
 
     def close(self) -> None:
         """Close the ledger; the pen is laid down.
@@ -119,6 +101,10 @@ class House:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    def _context(self, asking: Asking) -> object:
+        assert self._make_context is not None, "a house that works was furnished"
+        return self._make_context(asking)
 
 
 def find_house(

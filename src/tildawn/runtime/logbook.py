@@ -19,6 +19,9 @@ from tildawn.units import Micros
 _FILES = 4
 _MEGABYTE = 1_000_000
 
+_TALKERS = ("httpx2", "httpcore", "asyncio", "uvicorn")
+"""Libraries that tell of every request, with addresses that may hold what nobody should read."""
+
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line: its instant in microseconds since 1970, its level, its words, its run."""
@@ -73,6 +76,8 @@ def keep_log(folder: Path, settings: LogSettings) -> logging.Handler:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(settings.level.upper())
+    for name in _TALKERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     return handler
 
 

@@ -15,6 +15,10 @@ from tildawn.errors import BadSetting, BadValue
 from tildawn.units import SECOND, Micros, duration
 
 
+SIMULATOR = "sim"
+"""The provider that makes everything up; what rests on it is marked."""
+
+
 class Kind(StrEnum):
     """How a setting is written."""
 
@@ -95,7 +99,7 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
         str,
         _text(
             "Who answers model calls; without one, a plan with model steps is refused.",
-            "", "openai", "openrouter", "xai", "ollama", "vllm", "plain", "sim",
+            "", "openai", "openrouter", "xai", "ollama", "vllm", "plain", SIMULATOR,
         ),
     ] = ""  # fmt: skip
     base_url: Annotated[

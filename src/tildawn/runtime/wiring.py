@@ -6,12 +6,12 @@ What it is not: the opening of a house; that is `tildawn.runtime.house`.
 from concurrent.futures import ThreadPoolExecutor
 
 from tildawn.clock import Clock
-from tildawn.engine.asking import Asking
-from tildawn.engine.engine import Engine
+from tildawn.engine.engine import Engine, MakeContext
 from tildawn.engine.queue import Limits
 from tildawn.engine.task import Tasks
 from tildawn.facts import call, house, night, run, step, task
 from tildawn.facts.fact import Registry
+from tildawn.guard.bypass import task_code
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL
@@ -21,8 +21,6 @@ from tildawn.projections.run import RUN
 from tildawn.projections.step import STEP
 from tildawn.projections.story import STORY
 from tildawn.projections.task import TASK
-from tildawn.runtime.context import Context
-from tildawn.runtime.logbook import write_line
 from tildawn.runtime.setting import EngineSettings
 
 
@@ -42,8 +40,22 @@ PROJECTIONS: tuple[Projection, ...] = (HOUSE, TASK, RUN, STORY, STEP, CALL, NIGH
 """Every table, in the order in which they are folded."""
 
 
-def engine_of(ledger: Ledger, *, tasks: Tasks, clock: Clock, settings: EngineSettings) -> Engine:
+def engine_of(
+    ledger: Ledger,
+    *,
+    tasks: Tasks,
+    clock: Clock,
+    settings: EngineSettings,
+    context: MakeContext,
+) -> Engine:
     """An engine that does nothing before it is started.
+
+    Args:
+        ledger: open.
+        tasks: what can run.
+        clock: the machine's.
+        settings: how much to do at once.
+        context: makes what a task gets.
 
     Raises:
         Nothing.
@@ -58,11 +70,8 @@ def engine_of(ledger: Ledger, *, tasks: Tasks, clock: Clock, settings: EngineSet
         ledger,
         tasks=tasks,
         clock=clock,
-        context=_context,
+        context=context,
         limits=limits,
+        activation=task_code,
         pool=ThreadPoolExecutor(settings.threads, thread_name_prefix="tildawn-step"),
     )
-
-
-def _context(asking: Asking) -> Context:
-    return Context(asking, write_line)

@@ -3,7 +3,6 @@
 What it is not: the commands.  This file loads nothing heavy, so that ``--help`` is quick.
 """
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -68,6 +67,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest name for an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib  # noqa: PLC0415 - a tenth of what --help may take
+
             message = f"there is no command {args[0]!r}"
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f"tildawn {near[0]}" if near else "tildawn --help"

@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -93,6 +93,8 @@ async def listening(path: Path, app: Starlette) -> AsyncGenerator[None]:
     finally:
         server.close()
         _unbind(path)
+        with suppress(OSError):  # something of somebody else lies there
+            await asyncio.to_thread(path.parent.rmdir)
         for connection in list(state.connections):
             connection.shutdown()
         if state.tasks:

@@ -20,6 +20,7 @@ from tildawn.runtime.holder import socket_path
 from tildawn.runtime.house import House
 from tildawn.runtime.logbook import end_log, keep_log
 from tildawn.runtime.operation import Desk, refusal_of
+from tildawn.runtime.working import working
 
 
 PARKED = 75
@@ -75,12 +76,13 @@ async def _serve(house: House, desk: Desk, announce: Callable[[str], None]) -> N
     loop = asyncio.get_running_loop()
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, leave)
-    async with listening(socket_path(house.folder), application(desk)):
-        await house.start()
+    async with (
+        listening(socket_path(house.folder), application(desk)),
+        working(house, env=os.environ),
+    ):
         announce(f"working in {house.folder}")
         await leaving.wait()
         announce("leaving: what is going on returns to the queue")
-    await house.stop()
 
 
 def _leave_anyway(wait: float) -> None:

@@ -16,6 +16,7 @@ from tildawn.projections.story import name_of
 from tildawn.runtime.house import House
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.operations.naming import run_meant
+from tildawn.runtime.setting import SIMULATOR
 from tildawn.runtime.task import located
 from tildawn.units import Micros, duration
 
@@ -91,6 +92,7 @@ async def _enqueue(desk: Desk, given: EnqueueInput) -> Enqueued:
         Options(
             key=given.key, label=given.label, queue=given.queue, priority=given.priority,
             due=due, limit_key=given.limit_key,
+            simulated=house.settings.provider.name == SIMULATOR,
         ),
     )  # fmt: skip
     row, name = _look(house, accepted.run)

@@ -1,0 +1,145 @@
+"""The one table of loops that run in the background of a working house.
+
+What it is not: their work; each belongs to the layer that its owner names.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from tildawn.clock import Clock
+from tildawn.errors import TildawnError
+from tildawn.facts.house import ClockJumped, MachineSlept
+from tildawn.guard.call import Door
+from tildawn.guard.recover import doubt_ended, prove_gone
+from tildawn.ledger.ledger import Ledger
+from tildawn.providers.process import kill_group
+from tildawn.units import MILLISECOND, SECOND, Micros
+
+
+_log = logging.getLogger(__name__)
+
+SLEPT = Micros(10 * SECOND)
+"""A pause of the steady clock between two looks that counts as the machine having slept."""
+
+JUMPED = Micros(2 * SECOND)
+"""How far wall time and steady time may drift apart between two looks."""
+
+LOOK = Micros(5 * SECOND)
+
+
+class Loop(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: who owns it, how often it turns, and what a crash in it leaves.
+
+    ``turn`` is None for loops that the engine turns itself.
+    """
+
+    name: str
+    owner: str
+    period: Micros | None
+    leaves: str
+    turn: Callable[["Turning"], Awaitable[None]] | None = None
+
+
+class Turning:
+    """What the loops turn on."""
+
+    def __init__(self, ledger: Ledger, door: Door, clock: Clock) -> None:
+        """Take the open house's parts, and look at the clocks for the first time."""
+        self.ledger = ledger
+        self.door = door
+        self.clock = clock
+        self.wall, self.mono = clock.wall(), clock.mono()
+
+
+async def clear_up(on: Turning) -> None:
+    """End children that calls left behind; doubt calls that nobody will come back for.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+    """
+    inside = on.door.inside()
+
+    async def kill(pid: int, started: str) -> bool:
+        return await kill_group(pid, started, clock=on.clock)
+
+    stubborn = await prove_gone(on.ledger, kill, spare=inside)
+    for child in stubborn:
+        _log.warning("process %d of run %s will not end", child.pid, child.run)
+    await doubt_ended(on.ledger, spare=inside)
+
+
+async def watch_clock(on: Turning) -> None:
+    """Put on record that the machine slept or that somebody set its clock.
+
+    Raises:
+        TildawnError: the house cannot be written.
+    """
+    wall, mono = on.clock.wall(), on.clock.mono()
+    passed, apart = mono - on.mono, (wall - on.wall) - (mono - on.mono)
+    on.wall, on.mono = wall, mono
+    if passed - LOOK > SLEPT:
+        slept = MachineSlept(slept_ms=(passed - LOOK) // MILLISECOND)
+        await on.ledger.append([on.ledger.draft(slept)])
+    if abs(apart) > JUMPED:
+        await on.ledger.append([on.ledger.draft(ClockJumped(by_ms=apart // MILLISECOND))])
+
+
+async def sweep(on: Turning) -> None:
+    """Remove blobs that no fact names and whose day of grace is over.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+    """
+    await asyncio.to_thread(on.ledger.sweep)
+
+
+LOOPS: tuple[Loop, ...] = (
+    Loop(
+        name="dispatch",
+        owner="engine",
+        period=None,
+        leaves="a run that is queued, or one that began and is put back",
+    ),
+    Loop(name="timers", owner="engine", period=None, leaves="due times, which are on record"),
+    Loop(
+        name="recovery",
+        owner="guard",
+        period=Micros(30 * SECOND),
+        leaves="a child or a call in doubt, which the next turn finds",
+        turn=clear_up,
+    ),
+    Loop(
+        name="clock",
+        owner="runtime",
+        period=LOOK,
+        leaves="a sleep that is not on record",
+        turn=watch_clock,
+    ),
+    Loop(
+        name="sweep",
+        owner="ledger",
+        period=Micros(6 * 3_600 * SECOND),
+        leaves="blobs that nothing names, which the next turn finds",
+        turn=sweep,
+    ),
+)
+"""Schedules, probes, checkpoints and notices join this table with their parts."""
+
+
+async def turn_for_ever(loop: Loop, on: Turning) -> None:
+    """Turn one loop until it is cancelled; a turn that fails is told and does not end it.
+
+    Raises:
+        Nothing; a cancellation goes through.
+    """
+    assert loop.turn is not None, "the engine turns its own"
+    assert loop.period is not None, "every loop of ours has one"
+    while True:
+        await on.clock.sleep(loop.period)
+        try:
+            await loop.turn(on)
+        except (TildawnError, OSError):
+            _log.exception("a turn of %s failed", loop.name)
