@@ -27,7 +27,7 @@ from tildawn.errors import (
 from tildawn.facts import house as house_facts
 from tildawn.facts.fact import FactData, Registry
 from tildawn.facts.house import HouseFounded, PenLaid, PenTaken, TailVerified
-from tildawn.ledger import disk
+from tildawn.ledger import disk, writer
 from tildawn.ledger.entry import Committed
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.pen import boot_id, holder_of
@@ -462,3 +462,43 @@ def test_the_lock_is_a_flock_on_a_file_of_its_own(ledger: Ledger, folder: Path) 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(handle)
+
+
+def test_the_settled_point_moves_on_behind_whole_checkpoints(
+    ledger: Ledger, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash a long night must not be hashed again from its first fact."""
+    monkeypatch.setattr(writer, "SETTLE_FACTS", 50)
+    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 1)
+    assert ledger._writer is not None
+    ledger._writer._checkpoint_at = 1
+    for at in range(5):
+        ledger.append_now([note(ledger, at * 100 + key) for key in range(100)])
+    size = ledger.next_seq
+    # An answer comes before its checkpoint. After the second of these nothing is under way.
+    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 10**9)
+    ledger.append_now([note(ledger, 9_998)])
+    ledger.append_now([note(ledger, 9_999)])
+
+    with ledger.read() as reader:
+        assert reader.query("SELECT size FROM verified") == [(size,)]
+    with open_notebook(_crash(folder, tmp_path / "copy")) as after, after.read() as reader:
+        checked = [f.data for _, f in reader.facts() if isinstance(f.data, TailVerified)]
+        assert after._opened.checked_from == size
+    assert checked == [TailVerified(to=size + 2)]
+
+
+def test_a_log_that_a_reader_holds_back_is_said_aloud_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It grows without limit otherwise, until the disk is full."""
+    monkeypatch.setattr(writer, "WAL_ALARM_BYTES", 10_000)
+    assert ledger._writer is not None
+    with ledger.read() as reader:
+        reader.head()
+        for at in range(4):
+            ledger._writer._checkpoint_at = 1
+            ledger.append_now([note(ledger, at * 100 + key) for key in range(100)])
+        ledger.append_now([note(ledger, 9_999)])
+
+    assert caplog.text.count("a reader holds it back") == 1

@@ -158,6 +158,7 @@ class Content:
 
     def _check_erased(self, database: Database, seq: int, erased: int | None) -> None:
         """A payload may be gone only where a later fact says so."""
+        # HOLE: nothing erases yet, so the kind is only reserved and its fact is not read further.
         sql = "SELECT body FROM fact WHERE seq = ?"
         found = database.execute(sql, (-1 if erased is None else erased,)).fetchall()
         if (
