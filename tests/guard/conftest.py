@@ -20,11 +20,14 @@ from tildawn.facts.call import BudgetSet
 from tildawn.facts.fact import Fact, Registry
 from tildawn.facts.run import RunAccepted, RunInterrupted, RunStarted
 from tildawn.guard.call import Door
-from tildawn.guard.request import Answer, Attempt, CallRequest, Verdict
+from tildawn.guard.request import Answer, Attempt, CallRequest
+from tildawn.guard.request import Verdict as Told
 from tildawn.ids import Ids
 from tildawn.ledger.entry import Answer as Appended
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.verdict import Verdict
+from tildawn.ledger.verify import verify
 from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CALL, CallRow
 from tildawn.projections.run import RUN, RunRow
@@ -159,6 +162,10 @@ class House:
         """Set a budget."""
         self.say(BudgetSet(scope=scope, limit_micro_usd=amount), run="")
 
+    def verdict(self) -> Verdict:
+        """What a check of the whole house says, tables against a rebuild included."""
+        return verify(self.folder, registry=REGISTRY, projections=(RUN, CALL))
+
     def row(self, path: str = "p") -> CallRow:
         """A call as it is on record."""
         with self.ledger.read() as reader:
@@ -234,7 +241,7 @@ class Scene:
         """An answer with a bill."""
         return Answer(value=value, **said)
 
-    def call(self, **fields: Any) -> "asyncio.Task[Verdict]":
+    def call(self, **fields: Any) -> "asyncio.Task[Told]":
         """Begin a call; await it for the verdict."""
         request = self.house.request(self.world, **fields)
         self.begun.append(asyncio.create_task(self.door.call(request, self.ear)))
@@ -296,20 +303,49 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 @pytest.fixture
-def play(house: House) -> Callable[[Play], None]:
-    """Run a scene to its end."""
+def play(request: pytest.FixtureRequest) -> Callable[..., Scene]:
+    """Run a scene to its end, in the test's house or in a given one."""
 
-    def run(scene: Play) -> None:
-        async def main() -> None:
+    def run(scene: Play, house: House | None = None) -> Scene:
+        at = house or request.getfixturevalue("house")
+
+        async def main() -> Scene:
             # No jitter: a chance of a half is the middle of every swing.
             rng = Random(0)
             rng.random = lambda: 0.5
-            stage = Scene(house, house.clock, World(), Ear(), Door(house.ledger, house.clock, rng))
+            stage = Scene(at, at.clock, World(), Ear(), Door(at.ledger, at.clock, rng))
             try:
                 await scene(stage)
             finally:
                 await stage.end()
+            return stage
 
-        asyncio.run(main())
+        return asyncio.run(main())
 
     return run
+
+
+@pytest.fixture
+def house_at() -> Iterator[Callable[[Path], House]]:
+    """Opens a house that is there already."""
+    opened: list[House] = []
+
+    def at(folder: Path) -> House:
+        opened.append(House(folder, ManualClock()))
+        return opened[-1]
+
+    yield at
+    for house in opened:
+        house.ledger.close()
+
+
+@pytest.fixture
+def make_house() -> type[House]:
+    """Makes further houses, for tests that need one for each example."""
+    return House
+
+
+@pytest.fixture
+def provider_fault() -> type[Fault]:
+    """Makes faults outside of a scene."""
+    return Fault

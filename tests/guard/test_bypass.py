@@ -40,8 +40,8 @@ WAYS_OUT = {
     "datagram": send,
     "name": lambda: socket.getaddrinfo("localhost", 80),
     "process": lambda: subprocess.run([sys.executable, "--version"], check=True),
-    "system": lambda: os.system("true"),
-    "fork": lambda: os.fork(),
+    "system": lambda: getattr(os, "system")("true"),  # noqa: B009  # deprecated, and that is why
+    "fork": os.fork,
     "spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
     "asyncio process": lambda: asyncio.run(asyncio.create_subprocess_exec("true")),
 }
@@ -58,22 +58,22 @@ def test_a_way_out_of_task_code_is_refused_and_says_what_to_use(way) -> None:
 
 def test_outside_of_task_code_nothing_is_refused() -> None:
     """The hook belongs to the whole process, and most of it is not task code."""
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         connect()
     assert 0 == subprocess.run([sys.executable, "-c", ""], check=False).returncode
 
-    with bypass.task_code(), bypass.outside(), pytest.raises(OSError):
+    with bypass.task_code(), bypass.outside(), pytest.raises(ConnectionRefusedError):
         connect()
 
 
 def test_task_code_on_one_thread_does_not_bind_another() -> None:
     """The writer of the ledger and the host loop work on while a task is active."""
-    caught: list[BaseException] = []
+    caught: list[Exception] = []
 
     def other() -> None:
         try:
             connect()
-        except BaseException as error:
+        except (OSError, Bypassed) as error:
             caught.append(error)
 
     thread = threading.Thread(target=other)
@@ -89,7 +89,7 @@ def test_a_stretch_of_task_code_ends_with_its_context() -> None:
     """Also nested, and also when the task raises."""
     with pytest.raises(ZeroDivisionError), bypass.task_code(), bypass.task_code():
         _ = 1 / 0
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         connect()
 
 
@@ -99,7 +99,7 @@ def test_the_refusal_of_a_way_out_can_be_caught_and_work_goes_on() -> None:
         for _ in range(3):
             with pytest.raises(Bypassed):
                 connect()
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         connect()
 
 

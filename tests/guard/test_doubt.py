@@ -3,6 +3,8 @@
 What it is not: a real crash; see test_crash.py.
 """
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -121,7 +123,7 @@ def test_a_lookup_that_cannot_tell_leaves_it_to_the_owner(play, house, how) -> N
             "invalid": [FOUND],
         }[how]
         lookup, asked = asks(*answers)
-        said = {"repeat": "never", "lookup": lookup}
+        said: dict[str, Any] = {"repeat": "never", "lookup": lookup}
         if how == "invalid":
             said["validate"] = validate
         await s.lose(**said)

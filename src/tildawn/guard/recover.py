@@ -26,7 +26,7 @@ from tildawn.projections.tally import children, under_way
 class Killer(Protocol):
     """Ends a process group; `tildawn.providers.process.kill_group` with its clock bound is one."""
 
-    def __call__(self, pid: int, started: str) -> Awaitable[bool]:
+    def __call__(self, pid: int, started: str, /) -> Awaitable[bool]:
         """End the leader with that id and start time, and its group; whether all are gone.
 
         A process with that id and another start time is somebody else's: ours is gone.

@@ -330,6 +330,8 @@ def _doubt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
             state="unknown",
             effect="unknown",
             fault="lost",
+            # A death of ours is no failure of the other side: it uses up no try.
+            tries=row.tries - 1,
             failures=row.failures + 1,
             ended_at=fact.at,
             doubted=seq,
@@ -390,7 +392,12 @@ def _answer_late(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     yield from changes
     if under_way:  # its run has a newer attempt, which asks again: nothing is settled
         row = msgspec.structs.replace(
-            row, state="unknown", effect="unknown", ended_at=fact.at, state_at=seq
+            row,
+            state="unknown",
+            effect="unknown",
+            tries=row.tries - 1,
+            ended_at=fact.at,
+            state_at=seq,
         )
     yield Put(msgspec.structs.replace(row, late=seq))
 

@@ -1,0 +1,284 @@
+"""The tables of calls, money and routes: what each fact means, and what the tallies say.
+
+What it is not: the door; facts are written here by hand, in any order.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tildawn.facts import call as call_facts
+from tildawn.facts import house as house_facts
+from tildawn.facts import run as run_facts
+from tildawn.facts.call import (
+    BudgetSet,
+    CallAnsweredLate,
+    CallDispatched,
+    CallDoubted,
+    CallLookedUp,
+    CallRefused,
+    CallResolved,
+    CallSettled,
+    ChildProcessGone,
+    ChildProcessStarted,
+)
+from tildawn.facts.fact import Registry
+from tildawn.facts.run import RunAccepted, RunRetried, RunStarted
+from tildawn.ids import Ids
+from tildawn.ledger.entry import Committed, Unmet
+from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.verdict import State
+from tildawn.ledger.verify import verify
+from tildawn.projections.budget import BudgetRow, assumed_of, budget_of, budgets_under
+from tildawn.projections.call import CALL, MINUTE, CallRow
+from tildawn.projections.run import RUN
+from tildawn.projections.tally import (
+    answered_late,
+    call_of,
+    calls_of,
+    children,
+    healed,
+    in_doubt,
+    recent,
+    route_totals,
+    stopped_budgets,
+    under_way,
+)
+from tildawn.testing.clock import ManualClock
+from tildawn.units import Micros
+
+
+REGISTRY = Registry((*house_facts.KINDS, *run_facts.KINDS, *call_facts.KINDS))
+RUN_NAME = "1" * 32
+
+
+class Book:
+    """A house in which facts are said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = ManualClock()
+        self.ledger = Ledger.open(
+            folder, registry=REGISTRY, projections=(RUN, CALL), clock=self.clock,
+            ids=Ids(self.clock), build="test",
+        )  # fmt: skip
+
+    def say(self, *data, path: str = "p", run: str = RUN_NAME) -> Committed | Unmet:
+        entries = [self.ledger.draft(one, run=run, path=path) for one in data]
+        return self.ledger.append_now(entries)
+
+    def ask(self, question, *args, **kwargs):
+        with self.ledger.read() as reader:
+            return question(reader, *args, **kwargs)
+
+    def row(self, path: str = "p") -> CallRow:
+        row = self.ask(call_of, RUN_NAME, path)
+        assert row is not None
+        return row
+
+    def money(self, scope: str = "night") -> tuple[int, int, int, int, int]:
+        row: BudgetRow | None = self.ask(budget_of, scope)
+        assert row is not None
+        return row.reserved, row.spent, row.assumed, row.overrun, row.stopped
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """A house; at the end its tables must be what its facts say."""
+    made = Book(tmp_path / "house")
+    yield made
+    found = verify(made.folder, registry=REGISTRY, projections=(RUN, CALL))
+    made.ledger.close()
+    assert State.PROVEN == found.state, found
+
+
+def sent(attempt: int = 1, **said) -> CallDispatched:
+    fields: dict[str, Any] = {
+        "name": "post", "route": "shop", "key": "k", "args": "a", "repeat": "safe",
+        "deadline": 0, "timeout_ms": 0, "reserve_micro_usd": 40, "budgets": ("run", "night"),
+    }  # fmt: skip
+    return CallDispatched(attempt=attempt, **(fields | said))
+
+
+def ended(attempt: int = 1, **said) -> CallSettled:
+    fields: dict[str, Any] = {
+        "final": True,
+        "effect": "applied",
+        "spend_micro_usd": 30,
+        "spend_source": "reported",
+    }
+    return CallSettled(attempt=attempt, **(fields | said))
+
+
+def lost(attempt: int = 1, **said) -> CallSettled:
+    fields: dict[str, Any] = {
+        "final": False, "effect": "unknown", "fault": "timeout", "spend_micro_usd": 40,
+        "spend_source": "assumed",
+    }  # fmt: skip
+    return CallSettled(attempt=attempt, **(fields | said))
+
+
+def test_a_dispatch_reserves_in_every_scope_and_its_end_spends(book) -> None:
+    """The sums must close at every fact, not only in the morning."""
+    book.say(BudgetSet(scope="night", limit_micro_usd=100))
+    book.say(sent())
+    assert (40, 0, 0, 0, 0) == book.money() == book.money("run")
+    book.say(ended())
+    assert (0, 30, 0, 0, 0) == book.money() == book.money("run")
+    assert ("settled", 30, 0) == (book.row().state, book.row().spend, book.row().reserve)
+    assert ["night", "run"] == [row.scope for row in book.ask(budgets_under)]
+    assert ["night"] == [row.scope for row in book.ask(budgets_under, "ni")]
+
+
+def test_a_bill_above_its_reservation_stops_the_scope_until_the_owner_says(book) -> None:
+    """A price that was wrong once is wrong again."""
+    book.say(BudgetSet(scope="night", limit_micro_usd=100))
+    book.say(sent(), ended(spend_micro_usd=45))
+    assert (0, 45, 0, 5, 1) == book.money()
+    assert (0, 45, 0, 5, 0) == book.money("run"), "without a cap there is nothing to stop"
+    assert ["night"] == [row.scope for row in book.ask(stopped_budgets)]
+    book.say(BudgetSet(scope="night", limit_micro_usd=200))
+    assert (0, 45, 0, 5, 0) == book.money()
+
+
+def test_money_of_an_unknown_outcome_is_assumed_until_its_bill_comes(book) -> None:
+    """Counting it as nothing spends it twice; counting it for ever starves the night."""
+    book.say(sent())
+    book.say(lost())
+    assert (0, 40, 40, 0, 0) == book.money()
+    assert [40] == [row.amount for row in book.ask(assumed_of, RUN_NAME)]
+    book.say(sent(2), ended(2))
+    assert (0, 70, 40, 0, 0) == book.money()
+
+    book.say(CallAnsweredLate(attempt=1, spend_micro_usd=25, spend_source="reported"))
+    assert (0, 55, 0, 0, 0) == book.money()
+    assert [] == book.ask(assumed_of, RUN_NAME)
+    assert ["p"] == [row.path for row in book.ask(answered_late)]
+    # The same bill a second time changes nothing.
+    book.say(CallAnsweredLate(attempt=1, spend_micro_usd=25, spend_source="reported"))
+    assert (0, 55, 0, 0, 0) == book.money()
+
+
+def test_a_late_answer_without_a_bill_leaves_what_was_assumed(book) -> None:
+    """Silence about the price is not a price of zero."""
+    book.say(sent(), lost(), CallAnsweredLate(attempt=1))
+    assert (0, 40, 40, 0, 0) == book.money()
+
+
+def test_a_late_answer_of_an_attempt_under_way_leaves_the_call_open(book) -> None:
+    """Its run has a newer attempt, which decides; the money is booked at once."""
+    book.say(sent(), CallAnsweredLate(attempt=1))
+    assert (0, 40, 40, 0, 0) == book.money()
+    assert ("unknown", -1) == (book.row().state, book.row().settled)
+
+
+def test_a_doubt_books_the_reservation_as_spent(book) -> None:
+    """Nobody knows whether it will be billed; the cap must hold either way."""
+    book.say(sent())
+    book.say(CallDoubted(attempt=1, why="lost"))
+    assert (0, 40, 40, 0, 0) == book.money()
+    assert ("unknown", "lost", 0) == (book.row().state, book.row().fault, book.row().tries)
+    book.say(CallDoubted(attempt=1, why="lost"))
+    assert (0, 40, 40, 0, 0) == book.money(), "a second doubt of the same attempt is nothing new"
+
+
+def test_a_second_attempt_beside_a_live_one_is_refused(book) -> None:
+    """Not even a bug of the door may have two attempts of a call under way."""
+    book.say(sent())
+    assert isinstance(book.say(sent(2)), Unmet)
+    book.say(ended())
+    assert isinstance(book.say(sent(2)), Unmet), "nor one after the end"
+    assert isinstance(book.say(ended()), Unmet), "nor a second end"
+    refused = CallRefused(name="post", route="shop", why="budget-spent", args="a", error="")
+    assert isinstance(book.say(refused), Unmet)
+    assert (0, 30, 0, 0, 0) == book.money()
+
+
+def test_a_run_that_goes_back_begins_its_call_anew(book) -> None:
+    """A retry forgets the failure and its tries; numbers of attempts are never used twice."""
+    book.say(RunAccepted(task="t", args=""), RunStarted(attempt=1), path="")
+    book.say(sent(), ended(fault="quota", effect="none"))
+    book.say(
+        RunRetried(due=0, failures=1, error="", void=book.row().settled), RunStarted(attempt=2),
+        path="",
+    )  # fmt: skip
+    assert isinstance(book.say(sent(2)), Committed)
+    assert (2, 1, 2) == (book.row().attempt, book.row().tries, book.row().run_attempt)
+
+
+def test_a_lookup_and_the_owner_can_only_speak_of_an_open_call(book) -> None:
+    """A word that comes too late must not reopen what has ended."""
+    book.say(sent(), lost())
+    book.say(CallLookedUp(answer="unclear"))
+    assert ("unknown", "unclear") == (book.row().state, book.row().looked)
+    book.say(CallResolved(choice="not-applied"))
+    assert ("ready", "none", 0) == (book.row().state, book.row().effect, book.row().tries)
+    book.say(sent(2), ended(2))
+    before = book.row()
+    book.say(CallResolved(choice="not-applied"), CallLookedUp(answer="absent"))
+    assert before == book.row()
+
+
+def test_facts_about_calls_that_are_not_there_change_nothing(book) -> None:
+    """A fold never raises for a recorded fact, whatever a later version may have written."""
+    book.say(
+        ended(), CallDoubted(attempt=1, why="x"), CallLookedUp(answer="found"),
+        CallResolved(choice="applied"), CallAnsweredLate(attempt=3),
+        ChildProcessStarted(pid=1, started="x"), ChildProcessGone(pid=1, attempt=1),
+    )  # fmt: skip
+    assert [] == book.ask(calls_of, RUN_NAME)
+
+
+def test_children_are_known_until_they_are_known_to_be_gone(book) -> None:
+    """Of an abandoned attempt too, whose settlement proves nothing about its child."""
+    book.say(sent(), ChildProcessStarted(pid=7, started="x"), lost(abandoned=True))
+    assert [7] == [child.pid for child in book.ask(children)]
+    book.say(ChildProcessGone(pid=7, attempt=1))
+    assert ([], 0) == (book.ask(children), book.row().child)
+    book.say(sent(2), ChildProcessStarted(pid=8, started="x"), ended(2))
+    assert [] == book.ask(children)
+
+
+def test_the_tallies_count_what_healed_what_is_open_and_what_it_cost(book) -> None:
+    """The report is made of these lines and nothing else."""
+    book.say(RunAccepted(task="t", args="", night="n1"), RunStarted(attempt=1), path="")
+    book.say(sent(model="m", repeat="keyed"), lost())
+    book.say(sent(2, model="m", repeat="keyed"), ended(2, tokens_in=3, tokens_out=4))
+    book.say(sent(model="m"), ended(), path="q")
+    book.say(sent(route="image", model="i"), lost(), path="r")
+    book.say(sent(route="image", model="i"), path="s")
+    book.say(sent(), ended(), run="2" * 32)
+
+    totals = book.ask(route_totals, night="n1")
+    assert [("image", "i", 2, 2, 1, 0, 0, 40, 40), ("shop", "m", 2, 3, 1, 2, 1, 100, 40)] == [
+        (
+            x.route, x.model, x.calls, x.attempts, x.failures, x.answered, x.healed,
+            x.spend_micro_usd, x.assumed_micro_usd,
+        )
+        for x in totals
+    ]  # fmt: skip
+    assert (3, 4) == (totals[1].tokens_in, totals[1].tokens_out)
+    assert 3 == len(book.ask(route_totals))
+    assert ["p"] == [row.path for row in book.ask(healed, night="n1")]
+    assert ["r"] == [row.path for row in book.ask(in_doubt, night="n1")]
+    assert ["s"] == [row.path for row in book.ask(under_way)]
+    assert [] == book.ask(healed, night="another")
+
+
+def test_ten_minutes_of_a_route_are_counted_and_no_more(book) -> None:
+    """The retry budget looks at the last ten minutes, after a restart too."""
+    now = book.clock.wall
+    book.say(sent(), lost())
+    book.say(sent(2), ended(2))
+    assert (1, 1) == book.ask(recent, "shop", now=now())
+    book.clock.advance(Micros(5 * MINUTE))
+    book.say(sent(), path="q")
+    assert (2, 1) == book.ask(recent, "shop", now=now())
+    book.clock.advance(Micros(6 * MINUTE))
+    assert (1, 0) == book.ask(recent, "shop", now=now())
+    assert (0, 0) == book.ask(recent, "other", now=now())
+    book.clock.advance(Micros(10 * MINUTE))
+    book.say(sent(), path="r")
+    assert (1, 0) == book.ask(recent, "shop", now=now())
