@@ -154,7 +154,7 @@ class House:
                 "closes": instant("2026-11-12 06:30"), "budget_micro_usd": 4_000_000,
             } | fields,  # pyright: ignore[reportArgumentType]  # a test names fields as it likes
         )  # fmt: skip
-        self.say(said, texts=({"items": items}, "version: 1", "Shop night"))
+        self.say(said, texts=({"items": items}, "version: 1", "Shop night", "my plan.yaml"))
         self.say(NightOpened(night=self.name))
         return self.name
 

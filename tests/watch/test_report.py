@@ -155,7 +155,7 @@ def test_a_night_that_died_says_so_and_how_to_go_on(shop):
     assert report.night is not None
     assert report.night.state is NightState.DEAD
     assert verdicts(report) == {"unknown": 1, "not-started": 1}
-    assert report.needs[-1].choices[0].command == "tildawn resume 1"
+    assert report.needs[-1].choices[0].command == "tildawn night 'my plan.yaml'"
     assert "broke off" in report.needs[-1].question
 
 

@@ -54,8 +54,10 @@ class PlanAccepted(FactData, frozen=True):
     simulated: bool = False
     #: The night this one goes on from after an edit, or empty.
     continues: str = ""
+    #: The path of the plan file as its owner gave it, for what to type to go on.
+    file: str = ""
 
-    PAYLOADS = ("plan", "source", "title")
+    PAYLOADS = ("plan", "source", "title", "file")
 
 
 class NightOpened(FactData, frozen=True):

@@ -44,6 +44,8 @@ class NightRow(Row, frozen=True, kw_only=True):
     accepted_at: int
     planned: int
     titled: int
+    #: Whether the acceptance says the path of the plan file.
+    filed: int
     opens: int
     closes: int
     report_at: int
@@ -186,7 +188,7 @@ def _accept(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     yield Put(
         NightRow(
             night=said.night, number=number, state="accepted", accepted=seq, accepted_at=fact.at,
-            planned=sum(said.planned.values()), titled=int(said.title != ""), opens=said.opens,
+            planned=sum(said.planned.values()), titled=int(said.title != ""), filed=int(said.file != ""), opens=said.opens,
             closes=said.closes, report_at=said.report_at, zone=said.zone,
             budget_micro_usd=said.budget_micro_usd, stop_in_a_row=said.stop_in_a_row,
             stop_total=said.stop_total, simulated=int(said.simulated), continues=said.continues,

@@ -192,10 +192,11 @@ def _go_on(got: Collected) -> Choice:
         return Choice(
             label="Go on.", follows="Takes up every run where it was.", command="tildawn up"
         )
+    file = got.said(night.accepted, 3).text if night.filed else ""
     return Choice(
         label="Go on.",
         follows="Takes up every run where it was; nothing on record runs again.",
-        command=f"tildawn resume {night.number}",
+        command=f"tildawn night {shlex.quote(file)}" if file else f"tildawn resume {night.number}",
     )
 
 
