@@ -70,7 +70,8 @@ def strip_of(got: Collected, deaths: Iterable[Death]) -> Strip:
         if one.kind == "slept"
     ]  # fmt: skip
     night = got.night
-    if night is not None and night.stopped >= 0:
+    # A night that went on after its stop has no end there; the stop is told in words.
+    if night is not None and night.state == "stopped":
         events.append(
             Event(
                 kind="stop", begins_at=night.stopped_at, ends_at=night.stopped_at, letter="",
