@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tildawn.runtime.holder import socket_path
+from tildawn.runtime.job import Job, told
 
 
 JOBS = """
@@ -121,7 +122,7 @@ class Program:
     def up(self) -> subprocess.Popen[str]:
         """Start the worker and wait until it says that it works."""
         worker = subprocess.Popen(
-            [sys.executable, "-m", "tildawn.faces.local", str(self.house)],
+            [sys.executable, "-m", "tildawn.faces.local", told(Job(house=str(self.house)))],
             cwd=self.folder,
             env=self.environ,
             stderr=subprocess.PIPE,

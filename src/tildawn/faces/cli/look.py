@@ -9,11 +9,16 @@ from pathlib import Path
 
 import click
 
+from tildawn.apps.night.reporting import write_report
+from tildawn.clock import SystemClock
+from tildawn.errors import Misused
 from tildawn.faces.cli.ask import ask, config_of, house_there
 from tildawn.faces.cli.asked import asked, options
 from tildawn.faces.cli.words import columns, instant, json_line, one_line, tell
+from tildawn.runtime.house import House
 from tildawn.runtime.operations import house, listing, showing
 from tildawn.runtime.operations import report as reports
+from tildawn.runtime.version import BUILD
 from tildawn.watch.words import Times, dollars
 
 
@@ -172,16 +177,40 @@ def _entries(page: house.Logs) -> None:
 @click.command(help=reports.REPORT.help)
 @click.argument("night", required=False, default="")
 @click.option("--html", metavar="FILE", help="Write the page to this file; - for standard output.")
-@click.option("--markdown", is_flag=True, help="As Markdown, which is the default.")
+@click.option("--write", is_flag=True, help="Write all forms into the house, and show the head.")
 @options
-def report(night: str, html: str | None, markdown: bool) -> None:
-    form = reports.Form.HTML if html and not markdown else reports.Form.MARKDOWN
+def report(night: str, html: str | None, write: bool) -> None:
+    if write:
+        _write_report(night)
+        return
+    form = reports.Form.HTML if html else reports.Form.MARKDOWN
     if asked().json:
         form = reports.Form.JSON
     found = ask(reports.REPORT, reports.ReportInput(night=night, form=form))
-    if form is reports.Form.HTML and html != "-":
-        assert html is not None, "the form says so"
-        Path(html).write_text(found.text, encoding="utf-8")
-        click.echo(f"{found.headline}\nWritten to {html}")
+    if html and html != "-" and form is reports.Form.HTML:
+        _put(Path(html), found.text)
+        click.echo(f"{found.headline}\nReport: {html}")
     else:
         click.echo(found.text)
+
+
+def _put(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise Misused(message, hint="name another file") from error
+
+
+def _write_report(night: str) -> None:
+    """The report as files, without the pen: what the parent of a dead worker asks for."""
+    folder, clock = house_there(), SystemClock()
+    with House.open(folder, config_of(folder).settings, mode="read", clock=clock) as opened:
+        alive = ask(house.STATUS, house.Nothing()).holder != 0
+        written = write_report(
+            opened.ledger, folder, night=night, clock=clock, alive=alive, build=BUILD
+        )
+    if asked().json:
+        click.echo(written.json.read_text(encoding="utf-8"))
+    else:
+        click.echo(f"{written.head}\nReport: {written.html}")

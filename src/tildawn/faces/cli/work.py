@@ -11,10 +11,12 @@ import msgspec
 from tildawn.errors import BadValue
 from tildawn.faces.cli.ask import ask
 from tildawn.faces.cli.asked import options, pairs
+from tildawn.faces.cli.night import go_on_with
 from tildawn.faces.cli.words import columns, tell
 from tildawn.runtime.operation import Operation
 from tildawn.runtime.operations import budget as money
 from tildawn.runtime.operations import run as runs
+from tildawn.runtime.operations.naming import PART_LEAST
 from tildawn.watch.words import dollars
 
 
@@ -74,11 +76,14 @@ def retry(run: str) -> None:
     _change(runs.RETRY, run, "", "It tries again", "It has neither failed nor is it held")
 
 
-@click.command(help=runs.RESUME.help)
-@click.argument("run", metavar="RUN")
+@click.command(help="Let a paused run go on, or work on an unfinished night by its number.")
+@click.argument("run", metavar="RUN|NIGHT")
 @options
-def resume(run: str) -> None:
+def resume(run: str) -> int:
+    if run.isdecimal() and len(run) < PART_LEAST:  # too short for a part of a run's name
+        return go_on_with(run)
     _change(runs.RESUME, run, "", "It goes on", "It was not paused")
+    return 0
 
 
 def _change(

@@ -9,17 +9,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
+import msgspec
+
+from tildawn.apps.night.desk import prepare
 from tildawn.clock import SystemClock
 from tildawn.errors import TildawnError
 from tildawn.faces.local.application import application
+from tildawn.faces.local.nightly import look_ahead, settled, spend_night
 from tildawn.faces.local.server import listening
-from tildawn.runtime.config import load
+from tildawn.runtime.config import Config, load
 from tildawn.runtime.holder import socket_path
 from tildawn.runtime.house import House
+from tildawn.runtime.job import Job, house_of
 from tildawn.runtime.logbook import end_log, keep_log
 from tildawn.runtime.operation import Desk, refusal_of
+from tildawn.runtime.plan import Compiled
 from tildawn.runtime.working import working
 
 
@@ -30,13 +35,12 @@ PATIENCE = 8.0
 """Seconds after which a worker that was asked to go goes without order; the promise is 10."""
 
 
-def work(folder: Path, *, flags: "dict[str, str]", announce: Callable[[str], None]) -> int:
-    """Open a house and work until a signal or an operation says to leave.
+def work(job: Job, *, restarted: bool) -> int:
+    """Open a house and work until the night ends, or until a signal or an operation says leave.
 
     Args:
-        folder: the house.
-        flags: settings from the command line.
-        announce: told what is worth a line.
+        job: what to do.
+        restarted: the worker before this one died.
 
     Returns:
         The exit code.
@@ -45,44 +49,65 @@ def work(folder: Path, *, flags: "dict[str, str]", announce: Callable[[str], Non
         Nothing.
     """
     try:
-        clock = SystemClock()
-        config = load(folder.parent, environ=os.environ, flags=flags)
-        house = House.open(folder, config.settings, mode="write", clock=clock)
-        handler = keep_log(folder, config.settings.log)
-        try:
-            with asyncio.Runner() as runner:
-                runner.run(_serve(house, Desk(config, clock, folder=folder, house=house), announce))
-        finally:
-            house.close()
-            end_log(handler)
+        return _work(job, restarted=restarted)
     except TildawnError as error:
         said = refusal_of(error)
-        announce(f"tildawn: {said.message} [{said.code}]")
+        say(f"tildawn: {said.message} [{said.code}]")
         if said.hint:
-            announce(f"Next: {said.hint}")
+            say(f"Next: {said.hint}")
         return said.exit_code
-    return PARKED
 
 
-async def _serve(house: House, desk: Desk, announce: Callable[[str], None]) -> None:
-    leaving = asyncio.Event()
+def _work(job: Job, *, restarted: bool) -> int:
+    clock, folder = SystemClock(), house_of(job)
+    config = load(folder.parent, environ=os.environ, flags=job.flags)
+    compiled = None
+    if job.night is not None:
+        settings = settled(config.settings, job.night)
+        config = msgspec.structs.replace(config, settings=settings)
+        ahead = look_ahead(job.night, folder, settings, clock, restarted=restarted)
+        compiled = asyncio.run(ahead)
+    house = House.open(folder, config.settings, mode="write", clock=clock)
+    handler = keep_log(folder, config.settings.log)
+    try:
+        return asyncio.run(_Worker(house, config, job).serve(compiled, restarted=restarted))
+    finally:
+        house.close()
+        end_log(handler)
 
-    def leave() -> None:
-        if not leaving.is_set():
+
+class _Worker:
+    """One open house, at work."""
+
+    def __init__(self, house: House, config: Config, job: Job) -> None:
+        self._house = house
+        self._job = job
+        self._desk = Desk(config, house.clock, folder=house.folder, house=house, leave=self._leave)
+        self._leaving = asyncio.Event()
+
+    async def serve(self, compiled: Compiled | None, *, restarted: bool) -> int:
+        """Work until the night ends or we are asked to leave."""
+        house, loop = self._house, asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, self._leave)
+        async with (
+            listening(socket_path(house.folder), application(self._desk)),
+            working(house, env=os.environ, prepare=[prepare]),
+        ):
+            say(f"working in {house.folder}")
+            if self._job.night is None:
+                await self._leaving.wait()
+                say("leaving: what is going on returns to the queue")
+                return PARKED
+            return await spend_night(
+                house, self._job.night, compiled=compiled, restarted=restarted,
+                leave=self._leaving, print_line=print_line,
+            )  # fmt: skip
+
+    def _leave(self) -> None:
+        if not self._leaving.is_set():
             _leave_anyway(PATIENCE)
-            leaving.set()
-
-    desk.leave = leave
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(one, leave)
-    async with (
-        listening(socket_path(house.folder), application(desk)),
-        working(house, env=os.environ),
-    ):
-        announce(f"working in {house.folder}")
-        await leaving.wait()
-        announce("leaving: what is going on returns to the queue")
+            self._leaving.set()
 
 
 def _leave_anyway(wait: float) -> None:
@@ -92,10 +117,22 @@ def _leave_anyway(wait: float) -> None:
     timer.start()
 
 
+Say = Callable[[str], None]
+
+
 def say(line: str) -> None:
-    """Write a line where a person or the parent reads it.
+    """Write a line for a person.
 
     Raises:
         Nothing.
     """
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - the voice of the worker
+
+
+def print_line(line: str) -> None:
+    """Write a JSON object for the parent.
+
+    Raises:
+        Nothing.
+    """
+    print(line, flush=True)  # noqa: T201 - the voice of the worker

@@ -1,0 +1,131 @@
+"""What a night says while it works: lines in a pipe, one moving line on a terminal, or JSON.
+
+What it is not: the record; everything said here stands in the ledger as well.
+"""
+
+import sys
+from types import TracebackType
+from typing import Literal, Self
+
+import click
+import msgspec
+
+from tildawn.apps.night.news import News
+from tildawn.apps.night.supervise import Event
+from tildawn.runtime.job import Finished
+from tildawn.watch.words import Times, count
+
+
+_QUIET = frozenset({"settled", "judged", "expanded"})
+"""Kinds of news that come once a run or more: on a terminal they only move the count."""
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
+
+
+class Progress:
+    """Shows what a worker and its parent say."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """Choose the form: live only where a person watches."""
+        self._json = as_json
+        self._live = not as_json and sys.stdout.isatty()
+        self._shown = ""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """Leave no half line behind."""
+        self._wipe()
+
+    def line(self, where: Literal["out", "error"], line: bytes) -> None:
+        """Take a line of the worker: news on its standard output, words on the other.
+
+        Raises:
+            OSError: nobody can read any more.
+        """
+        text = line.decode("utf-8", "replace").rstrip("\n")
+        if where == "error":
+            self._wipe()
+            click.echo(text, err=True)
+        elif self._json:
+            click.echo(text)
+        else:
+            self._news(text)
+
+    def event(self, event: Event) -> None:
+        """Take what the parent saw; only what a person must know is told.
+
+        Raises:
+            OSError: nobody can read any more.
+        """
+        if event.kind == "died":
+            how = f"by signal {-event.code}" if event.code < 0 else f"with code {event.code}"
+            wait = event.wait // 1_000_000
+            self._wipe()
+            click.echo(f"The worker died {how}; it is started again in {wait} s.", err=True)
+        elif event.kind == "leaving":
+            self._wipe()
+            click.echo("Leaving: what is going on returns to the queue.", err=True)
+
+    def _news(self, text: str) -> None:
+        try:
+            finished = msgspec.json.decode(text, type=_Kind).kind == "finished"
+            said = msgspec.json.decode(text, type=Finished if finished else News)
+        except msgspec.DecodeError:
+            self._wipe()
+            click.echo(text)  # a word of a task's own
+            return
+        if isinstance(said, Finished):
+            self._wipe()
+            click.echo(f"\n{said.head}\nReport: {said.html}")
+        elif self._live and said.kind in _QUIET:
+            self._move(f"{said.ended} of {count(said.planned, 'run')}")
+        else:
+            self._wipe()
+            click.echo(sentence(said))
+
+    def _move(self, text: str) -> None:
+        """Write over the line that was there."""
+        sys.stdout.write("\r" + text.ljust(len(self._shown)))
+        sys.stdout.flush()
+        self._shown = text
+
+    def _wipe(self) -> None:
+        if self._shown:
+            sys.stdout.write("\r" + " " * len(self._shown) + "\r")
+            sys.stdout.flush()
+            self._shown = ""
+
+
+def sentence(news: News) -> str:
+    """One thing that happened, in words.
+
+    Raises:
+        Nothing.
+    """
+    times = Times("UTC")
+    where = f" {news.item}" if news.item else ""
+    run = f" {news.run[-8:]}" if news.run else ""
+    said = _SENTENCES.get(news.kind)
+    if said is None:
+        done = f" ({news.ended} of {news.planned})" if news.planned else ""
+        return f"{news.kind}{where}{run}: {news.what}{done}"
+    return said.format(runs=count(news.planned, "run"), until=times.iso(news.until), what=news.what)
+
+
+_SENTENCES = {
+    "accepted": "Accepted: {runs} planned.",
+    "continued": "Goes on: {runs} planned; nothing on record runs again.",
+    "waiting": "Waits until {until}.",
+    "opened": "The night is open.",
+    "stopped": "Stopped by the rule {what}; no new run begins.",
+    "parked": "Parked: {what}. Run it again to go on.",
+    "closed": "The night has ended: {what}.",
+}
