@@ -12,7 +12,6 @@ from unittest.mock import patch
 from tildawn.engine import history
 from tildawn.facts.fact import Fact
 from tildawn.facts.step import StepRecorded
-from tildawn.guard.record import Recorder
 from tildawn.guard.request import Attempt
 from tildawn.guard.visit import Visit
 from tildawn.ledger import writer
@@ -124,32 +123,42 @@ def refused_leaves_trace() -> Generator[None]:
 
 @contextmanager
 def key_of_its_own_for_each_attempt() -> Generator[None]:
-    """The other side cannot recognise a request that is sent again."""
+    """The other side cannot recognise a request that is sent again.
 
-    def dispatched(self: Recorder, attempt: int, **options: Any) -> object:
-        return original(self, attempt, **options | {"key": f"{options['key']}-{attempt}"})
+    Raises:
+        Nothing.
+    """
 
     def attempt_of(*args: Any, **options: Any) -> None:
         made(*args, **options | {"key": f"{options['key']}-{options['number']}-{os.getpid()}"})
 
-    original, made = Recorder.dispatched, Attempt.__init__
-    with (
-        patch.object(Recorder, "dispatched", dispatched),
-        patch.object(Attempt, "__init__", attempt_of),
-    ):
+    made = Attempt.__init__
+    with patch.object(Attempt, "__init__", attempt_of):
         yield
 
 
 @contextmanager
 def never_means_again() -> Generator[None]:
-    """A call that must not be repeated is repeated when nobody knows what became of it."""
-    with patch.object(Visit, "repeatable", lambda *_: True):
+    """A call that must not be repeated is repeated when nobody knows what became of it.
+
+    Raises:
+        Nothing.
+    """
+
+    def always(*_: object) -> bool:
+        return True
+
+    with patch.object(Visit, "repeatable", always):
         yield
 
 
 @contextmanager
 def steps_are_forgotten() -> Generator[None]:
-    """A replay does not hear of recorded steps, and records them again."""
+    """A replay does not hear of recorded steps, and records them again.
+
+    Raises:
+        Nothing.
+    """
 
     def record_of(seq: Seq, fact: Fact, read: Any) -> object:
         return None if fact.kind == "StepRecorded" else original(seq, fact, read)

@@ -94,8 +94,12 @@ def play(folder: Path, say: Say, *, environment: dict[str, str] | None = None) -
 def _night(folder: Path, variables: dict[str, str], say: Say) -> int:
     with subprocess.Popen(
         [sys.executable, "-m", "tildawn", "night", "plan.yaml"],
-        cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as night:
         for line in cast("IO[str]", night.stdout):
             say(f"  {line.rstrip()}")
@@ -120,13 +124,25 @@ class _Killer(threading.Thread):
             holder = msgspec.json.decode(self._pen.read_bytes(), type=Holder)
             os.kill(holder.pid, signal.SIGKILL)
             self.killed = True
-            self._say(f"The draft of {held} is on its way: kill -9 {holder.pid}, the worker is dead.")
+            self._say(
+                f"The draft of {held} is on its way: kill -9 {holder.pid}, the worker is dead."
+            )
 
 
 @contextlib.contextmanager
 def _provider(folder: Path) -> Generator[str]:
-    argv = [sys.executable, "-m", "tildawn", "sim", "serve", "--port", "0", "--json",
-            "--scenario", str(folder / "provider.toml")]
+    argv = [
+        sys.executable,
+        "-m",
+        "tildawn",
+        "sim",
+        "serve",
+        "--port",
+        "0",
+        "--json",
+        "--scenario",
+        str(folder / "provider.toml"),
+    ]
     with _served(argv, folder) as server:
         yield _address(server)
 
@@ -142,7 +158,7 @@ def _shop(folder: Path) -> Generator[tuple[str, IO[str]]]:
 def _served(argv: list[str], folder: Path) -> Generator[subprocess.Popen[str]]:
     """A server that is ended when we leave."""
     with (folder / "servers.log").open("a") as log:
-        server = subprocess.Popen(
+        server = subprocess.Popen(  # noqa: S603 - our own interpreter, our own modules
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
         )
     try:
@@ -170,11 +186,11 @@ def told(played: Played) -> list[str]:
     """
     proof = played.proof
     doubled = proof.products - proof.skus
+    repeats = f"of which {proof.known} were repeats that it recognised by their key"
     return [
         f"Products in the file:           {PRODUCTS}",
         f"Products in the shop:           {proof.skus}",
         f"Listed twice:                   {doubled}",
-        f"Requests that the shop got:     {proof.requests}, of which {proof.known} were repeats"
-        " that it recognised by their key",
+        f"Requests that the shop got:     {proof.requests}, {repeats}",
         f"The worker was killed:          {'yes, by kill -9' if played.killed else 'no'}",
     ]

@@ -106,7 +106,11 @@ class Shelves:
             return None
         number, title, state, photo = rows[0]
         return {
-            "id": number, "sku": sku, "title": title, "state": state, "photo_bytes": photo,
+            "id": number,
+            "sku": sku,
+            "title": title,
+            "state": state,
+            "photo_bytes": photo,
             "copies": len(rows),
         }
 
@@ -141,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks for
+    def do_GET(self) -> None:
         """Show one product, or the proof."""
         shop = cast("Shop", self.server)
         if self.path == "/proof":
@@ -150,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
         found = shop.shelves.find(unquote(self.path.removeprefix("/products/")))
         self._answer(200 if found else 404, found or {"error": "no such product"})
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server looks for
+    def do_POST(self) -> None:
         """Keep a draft; then answer, or misbehave as ordered."""
         shop = cast("Shop", self.server)
         try:
@@ -176,7 +180,9 @@ class Handler(BaseHTTPRequestHandler):
         parts = {_name(part): part for part in whole.iter_parts()}
         photo = parts["photo"].get_payload(decode=True) if "photo" in parts else b""
         return Draft(
-            sku=_text(parts["sku"]), title=_text(parts["title"]), bullets=_text(parts["bullets"]),
+            sku=_text(parts["sku"]),
+            title=_text(parts["title"]),
+            bullets=_text(parts["bullets"]),
             photo_bytes=len(cast("bytes", photo)),
         )
 
@@ -207,7 +213,11 @@ def _text(part: Message) -> str:
 
 
 def main() -> None:
-    """Serve until the process that started this one is gone or says so."""
+    """Serve until the process that started this one is gone or says so.
+
+    Raises:
+        OSError: no port of this machine can be had.
+    """
     shop = Shop(Path(sys.argv[1]))
     print(json.dumps({"url": f"http://127.0.0.1:{shop.server_address[1]}"}), flush=True)  # noqa: T201
     # The parent holds the other end of our standard input: its end is ours.

@@ -15,7 +15,11 @@ SHOP = os.environ.get("SHOP_URL", "https://shop.example")
 
 
 def main() -> None:
-    """Read the products and replace the sitemap."""
+    """Read the products and replace the sitemap.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
     with (HERE / "products.csv").open(encoding="utf-8", newline="") as file:
         skus = [row["sku"] for row in csv.DictReader(file)]
     entries = [f"  <url><loc>{escape(f'{SHOP}/products/{quote(sku)}')}</loc></url>" for sku in skus]
