@@ -63,7 +63,7 @@ def surroundings_of(
     """
     provider = provider_of(settings.provider, clock=clock, env=env)
     world = World(
-        ledger, clock, wires=Wires(clock=clock), prices=Prices.shipped(), provider=provider,
+        ledger, clock, wires=Wires(clock=clock), prices=Prices.shipped(), connected=provider,
         models=models_of(settings.provider), env=env, folder=folder,
     )  # fmt: skip
     seed = int.from_bytes(Ids(clock).random(8), "big")

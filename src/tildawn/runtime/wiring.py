@@ -6,7 +6,7 @@ What it is not: the opening of a house; that is `tildawn.runtime.house`.
 from concurrent.futures import ThreadPoolExecutor
 
 from tildawn.clock import Clock
-from tildawn.engine.engine import Engine, MakeContext
+from tildawn.engine.engine import Engine, MakeContext, Threads
 from tildawn.engine.queue import Limits
 from tildawn.engine.task import Tasks
 from tildawn.facts import call, house, night, run, step, task
@@ -72,6 +72,8 @@ def engine_of(
         clock=clock,
         context=context,
         limits=limits,
-        activation=task_code,
-        pool=ThreadPoolExecutor(settings.threads, thread_name_prefix="tildawn-step"),
+        threads=Threads(
+            activation=task_code,
+            pool=ThreadPoolExecutor(settings.threads, thread_name_prefix="tildawn-step"),
+        ),
     )

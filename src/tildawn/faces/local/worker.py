@@ -4,11 +4,12 @@ What it is not: the parent that starts it again; that one holds nothing.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import traceback
 
 import msgspec
 
@@ -28,8 +29,13 @@ from tildawn.runtime.plan import Compiled
 from tildawn.runtime.working import working
 
 
+_log = logging.getLogger(__name__)
+
 PARKED = 75
 """Exit code of a worker that was asked to go. Source: EX_TEMPFAIL of sysexits."""
+
+BROKE = 70
+"""Exit code of a worker with a fault of its own. Source: EX_SOFTWARE of sysexits."""
 
 PATIENCE = 8.0
 """Seconds after which a worker that was asked to go goes without order; the promise is 10."""
@@ -56,6 +62,11 @@ def work(job: Job, *, restarted: bool) -> int:
         if said.hint:
             say(f"Next: {said.hint}")
         return said.exit_code
+    # The outermost frame of a worker.  It counts as a death: the parent starts another one.
+    except Exception:  # noqa: BLE001 - told with its trace
+        _log.critical("the worker broke", exc_info=True)
+        traceback.print_exc()
+        return BROKE
 
 
 def _work(job: Job, *, restarted: bool) -> int:
@@ -115,9 +126,6 @@ def _leave_anyway(wait: float) -> None:
     timer = threading.Timer(wait, os._exit, (PARKED,))
     timer.daemon = True
     timer.start()
-
-
-Say = Callable[[str], None]
 
 
 def say(line: str) -> None:
