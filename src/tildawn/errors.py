@@ -12,7 +12,7 @@ example, is an answer of the ledger and not an error.
     │  ├─ Busy  BudgetSpent  NotPermitted  SecretFound  StaleWriter  Bypassed
     │  ├─ InvariantViolated  PayloadErased
     ├─ Failed         effect none     it was tried and it did not work
-    │  ├─ StepFailed  RunFailed  CallFailed  FoldFailed
+    │  ├─ StepFailed  RunFailed  CallFailed  FoldFailed  LoopBlocked  CancelIgnored
     ├─ InDoubt        effect unknown  it may have happened
     │  ├─ CallInDoubt  CommitInDoubt
     └─ Broken         effect none     the house cannot be trusted or used as it is
@@ -185,6 +185,18 @@ class FoldFailed(Failed):
     """A fold or an expectation raised an error; nothing was recorded."""
 
     code = "fold-failed"
+
+
+class LoopBlocked(Failed):
+    """It computed for too long in one go; nothing else could run meanwhile."""
+
+    code = "loop-blocked"
+
+
+class CancelIgnored(Failed):
+    """A run went on although it was asked to stop."""
+
+    code = "cancel-ignored"
 
 
 class InDoubt(TildawnError):

@@ -7,7 +7,7 @@ Everything here runs on the run's own loop.
 import asyncio
 import hashlib
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
 from tildawn.engine.driver import Command, Driver
@@ -60,7 +60,7 @@ class Asking:
         path = self.driver.scope().path
         if path not in self._random:
             seed = hashlib.sha256(f"{self.driver.run} {path}".encode()).digest()
-            self._random[path] = random.Random(seed)
+            self._random[path] = random.Random(seed)  # noqa: S311  replayable, never a secret
         return self._random[path]
 
     def _path(self, name: str, key: str | None) -> str:
@@ -188,6 +188,9 @@ async def gather(*branches: Awaitable[Any]) -> list[Any]:
 
     Returns:
         The results in the order of the arguments.
+
+    Raises:
+        BaseException: whatever the first branch to fail raised.
     """
     tasks = [asyncio.ensure_future(branch) for branch in branches]
     try:
@@ -233,7 +236,7 @@ async def race(*branches: Awaitable[Any]) -> tuple[int, Any]:
     return winner, tasks[winner].result()
 
 
-async def _give_up(tasks: "list[asyncio.Future[Any]]") -> None:
+async def _give_up(tasks: "Sequence[asyncio.Future[Any]]") -> None:
     for branch in tasks:
         branch.cancel()
     # Collect every outcome so that no branch goes on behind its parent's back.
@@ -244,7 +247,7 @@ async def _give_up(tasks: "list[asyncio.Future[Any]]") -> None:
             current = cast("asyncio.Task[Any]", asyncio.current_task())
             if current.cancelling() and not branch.done():
                 raise
-        except BaseException:
+        except BaseException:  # noqa: BLE001, S110  the first error is the one that counts
             pass
 
 

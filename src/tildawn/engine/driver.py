@@ -7,16 +7,18 @@ the history has been delivered; what comes back arrives here as a record, in led
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
 
+from tildawn.engine.activity import Activity
 from tildawn.engine.history import History, Record, args_of
-from tildawn.engine.loop import RunLoop
+from tildawn.engine.loop import HANDLES_MAX, RunLoop
 from tildawn.engine.outcome import Told, error_of, value_of
 from tildawn.engine.port import Activation
 from tildawn.engine.scope import SCOPE, Scope
-from tildawn.errors import BadValue, ReplayMismatch, TildawnError
+from tildawn.errors import BadValue, LoopBlocked, ReplayMismatch
 from tildawn.facts.run import RunCancelAsked
 from tildawn.facts.step import ChangeMarked, EventReceived, TimerFired
 
@@ -29,53 +31,25 @@ class Evicted(asyncio.CancelledError):
     """The run leaves memory; it will be replayed."""
 
 
+@dataclass(slots=True, eq=False)
 class Command:
     """Something that a branch asked for and that has no answer yet."""
 
-    __slots__ = (
-        "decode",
-        "digest",
-        "due",
-        "future",
-        "handle",
-        "kind",
-        "live",
-        "name",
-        "path",
-        "scope",
-        "start",
-        "stop",
-    )
-
-    def __init__(
-        self,
-        path: str,
-        kind: str,
-        scope: Scope,
-        *,
-        name: str = "",
-        due: int = 0,
-        digest: str | None = None,
-        decode: Callable[[bytes], Any] | None = None,
-        start: "Callable[[Command], None] | None" = None,
-    ) -> None:
-        """Describe it.
-
-        ``due`` is when a timer or a postponed call goes on (µs), 0 for never; ``digest`` is of
-        the arguments: a recorded answer to others does not count.
-        """
-        self.path = path
-        self.kind = kind
-        self.scope = scope
-        self.name = name
-        self.due = due
-        self.digest = digest
-        self.decode = decode
-        self.start = start
-        self.stop: Callable[[], object] | None = None
-        self.future: asyncio.Future[Any] | None = None
-        self.handle: asyncio.TimerHandle | None = None
-        self.live = False
+    path: str
+    kind: str
+    scope: Scope
+    _: KW_ONLY
+    name: str = ""
+    #: When a timer or a postponed call goes on (µs), 0 for never.
+    due: int = 0
+    #: Of the arguments: a recorded answer to others does not count.
+    digest: str | None = None
+    decode: Callable[[bytes], Any] | None = None
+    start: "Callable[[Command], None] | None" = None
+    stop: Callable[[], object] | None = None
+    future: "asyncio.Future[Any] | None" = None
+    handle: asyncio.TimerHandle | None = None
+    live: bool = False
 
 
 WAITING = frozenset({"timer", "event", "child", "later"})
@@ -86,7 +60,7 @@ class Surroundings(Protocol):
     """What a driver needs of the engine."""
 
     def ended(self, driver: "Driver") -> None:
-        """The main branch ended, or the replay disagreed (``driver.mismatch``)."""
+        """The main branch ended, the replay disagreed, or task code blocked the loop."""
         ...
 
     def idle(self, driver: "Driver") -> None:
@@ -96,6 +70,13 @@ class Surroundings(Protocol):
     def start_timer(self, driver: "Driver", command: Command) -> None:
         """Deliver a `TimerFired` when the command is due."""
         ...
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """What is around every stretch of task code: a shield, and who is told that it goes on."""
+
+    activation: Activation
+    activity: Activity
 
 
 class Driver:
@@ -109,7 +90,7 @@ class Driver:
         attempt: int,
         generation: int,
         surroundings: Surroundings,
-        activation: Activation,
+        frame: "Frame",
     ) -> None:
         """Make a driver; nothing runs before `begin`."""
         self.run = run
@@ -117,11 +98,13 @@ class Driver:
         self.history = history
         self.generation = generation
         self.root = Scope(f"g{generation}" if generation else "", history.started_at)
-        self.loop = RunLoop(self, self.root)
+        self.loop = RunLoop(run, self, self.root, frame.activity)
         self.open: dict[str, Command] = {}
         self.dropped: set[str] = set()
         self.mismatch: ReplayMismatch | None = None
         self.mismatch_seq = -1
+        #: Set when task code kept the event loop to itself.
+        self.blocked: LoopBlocked | None = None
         self.main: asyncio.Task[Any] | None = None
         self.arrivals = 0
         self.cancel_seen = False
@@ -129,7 +112,7 @@ class Driver:
         self.detached = False
         self.evicting = False
         self._around = surroundings
-        self._activation = activation
+        self._activation = frame.activation
         self._events: dict[str, deque[Record]] = {}
         self._listeners: dict[str, deque[Command]] = {}
         self._timers: dict[asyncio.TimerHandle, Command] = {}
@@ -172,11 +155,8 @@ class Driver:
                 command.stop()
         for branch in list(self.loop.tasks):
             branch.cancel()
-        try:
-            with self._activation():
-                self.loop.drain(EVICTION_HANDLES_MAX)
-        except TildawnError:
-            pass  # A branch that swallows its eviction is left behind; its fence is gone.
+        # A branch that swallows its eviction is left behind; its fence is gone.
+        self._activate(EVICTION_HANDLES_MAX)
         self.loop.close()
         self.open.clear()
 
@@ -184,8 +164,7 @@ class Driver:
 
     def _pump(self) -> None:
         while True:
-            with self._activation():
-                self.loop.drain()
+            self._activate(HANDLES_MAX)
             while self._stops:
                 self._stops.pop()()
             if self._finished():
@@ -198,12 +177,22 @@ class Driver:
             self._tell(record)
         self._go_live()
 
+    def _activate(self, limit: int) -> None:
+        try:
+            with self._activation():
+                overran = self.loop.drain(limit)
+        except LoopBlocked as error:
+            self.blocked = error
+            return
+        if overran:
+            self.blocked = LoopBlocked(hint="put long computations into ctx.step: it has threads")
+
     def _finished(self) -> bool:
         main = cast("asyncio.Task[Any]", self.main)
-        if self.mismatch is None and main.done():
+        if self.blocked is None and self.mismatch is None:
+            if not main.done():
+                return False
             self._check_rest()
-        if self.mismatch is None and not main.done():
-            return False
         if not self._over:
             self._over = True
             self._around.ended(self)
@@ -320,10 +309,12 @@ class Driver:
         error = error_of(told)
         if error is None:
             try:
-                future.set_result(value_of(told))
-                return
+                value = value_of(told)
             except BadValue as bad:
                 error = bad
+            else:
+                future.set_result(value)
+                return
         future.set_exception(error)
 
     # -- asking (called by task code, on the run's loop) ---------------------------------
@@ -394,9 +385,12 @@ class Driver:
         scope = self.scope()
         command = Command(scope.next("timer"), "timer", scope, due=due)
         command.handle = handle
-        command.start = lambda asked: self._around.start_timer(self, asked)
+        command.start = self._start_timer
         self.open[command.path] = command
         self._timers[handle] = command
+
+    def _start_timer(self, command: Command) -> None:
+        self._around.start_timer(self, command)
 
     def clear_timer(self, handle: asyncio.TimerHandle) -> None:
         """Forget a timer."""

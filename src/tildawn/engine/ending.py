@@ -14,7 +14,7 @@ from tildawn.engine.driver import Driver
 from tildawn.engine.outcome import error_text, origin, retryable
 from tildawn.engine.port import Hold
 from tildawn.engine.task import TaskDef
-from tildawn.errors import BadValue, TildawnError
+from tildawn.errors import BadValue, LoopBlocked, TildawnError
 from tildawn.facts.fact import FactData, Payload
 from tildawn.facts.run import RunCancelled, RunDone, RunFailed, RunHeld, RunRepeated, RunRetried
 from tildawn.facts.step import ChildEnded
@@ -41,34 +41,31 @@ class Endings:
         self._ledger = ledger
 
     def of(self, driver: Driver, row: RunRow, task: TaskDef[..., Any], now: Micros) -> list[Entry]:
-        """What follows from the end of the main branch or from a replay that disagreed."""
+        """What follows from the end of the main branch or from what ended it before."""
         if driver.detached:
             row = msgspec.structs.replace(row, parent="", parent_path="")
+        if driver.blocked is not None:
+            said = f"task {task.name} kept the event loop to itself: {driver.blocked}"
+            error = LoopBlocked(said, hint=driver.blocked.hint, task=task.name)
+            return self.failed(row, task, error, now)
         if driver.mismatch is not None:
-            return self.held(
-                row,
-                "replay-mismatch",
-                str(driver.mismatch),
-                MISMATCH_CHOICES,
-                void=driver.mismatch_seq,
-            )
+            difference, void = str(driver.mismatch), driver.mismatch_seq
+            return self.held(row, "replay-mismatch", difference, MISMATCH_CHOICES, void=void)
+        return self._of_main(driver, row, task, now)
+
+    def _of_main(
+        self, driver: Driver, row: RunRow, task: TaskDef[..., Any], now: Micros
+    ) -> list[Entry]:
         main = cast("asyncio.Task[Any]", driver.main)
-        if main.cancelled():
-            error: BaseException | None = asyncio.CancelledError()
-        else:
-            error = main.exception()
-        if error is None:
-            try:
+        error = asyncio.CancelledError() if main.cancelled() else main.exception()
+        try:
+            if error is None:
                 return self._done(row, task.result.encode(main.result()))
-            except BadValue as bad:
-                error = bad
-        if isinstance(error, Repeat):
-            try:
-                return self._repeated(
-                    row, task.arguments.encode(error.args_again, error.kwargs_again)
-                )
-            except BadValue as bad:
-                error = bad
+            if isinstance(error, Repeat):
+                again = task.arguments.encode(error.args_again, error.kwargs_again)
+                return self._repeated(row, again)
+        except BadValue as bad:
+            error = bad
         if isinstance(error, asyncio.CancelledError) and driver.cancel_seen:
             return self.cancelled(row)
         return self.failed(row, task, error, now)

@@ -10,57 +10,50 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any, cast
 
+import msgspec
+
 from tildawn.clock import Clock
+from tildawn.engine.activity import Activity
 from tildawn.engine.asking import Asking
-from tildawn.engine.driver import WAITING, Command, Driver
+from tildawn.engine.driver import Command, Driver, Frame
 from tildawn.engine.ending import ERASED_CHOICES, TWICE_CHOICES, UNKNOWN_CHOICES, Endings
 from tildawn.engine.history import History, Record
+from tildawn.engine.parking import Parking
 from tildawn.engine.port import Activation, Hold
 from tildawn.engine.queue import Limits, Occupied, backlog, claimable, next_due, queues
 from tildawn.engine.recover import Suspects, recover, strays
+from tildawn.engine.resident import Resident
 from tildawn.engine.task import TaskDef, Tasks
 from tildawn.engine.timer import Timers
-from tildawn.engine.work import Work, record_from
+from tildawn.engine.watchdog import Host, Kept, Watchdog
+from tildawn.engine.work import Means, Work, record_from
 from tildawn.errors import BadValue, CommitInDoubt, PayloadErased, StaleWriter, TildawnError
-from tildawn.facts.run import RunInterrupted, RunStarted, RunWaited
+from tildawn.facts.house import LoopBlocked
+from tildawn.facts.run import RunInterrupted, RunStarted
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
-from tildawn.ledger.reader import Reader
 from tildawn.projections.run import RunRow
 from tildawn.projections.step import StepRow
 from tildawn.units import SECOND, Micros, Seq
 
 
-SHOW_WAIT_AFTER = SECOND
-"""A resident run that waits longer than this is shown as waiting."""
-
 LOOK_FOR_STRAYS = Micros(10 * SECOND)
 """How often to look for runs that are going on and that nobody drives."""
-
-PARK_AT_ONCE = 64
-"""Runs that leave memory together when more want in: one group commit."""
-
-_FOR_EVER = Micros(2**62)
 
 MakeContext = Callable[[Asking], object]
 """Makes the context that a task's function gets."""
 
 
-class Resident:
-    """A run in memory."""
+class Threads(msgspec.Struct, frozen=True, kw_only=True):
+    """Where code of the author runs, and what is around it there."""
 
-    __slots__ = ("driver", "parking", "row", "since", "task", "waiting_until", "work")
-
-    def __init__(self, row: RunRow, task: TaskDef[..., Any], work: Work, driver: Driver) -> None:
-        """Join the parts of one attempt."""
-        self.row = row
-        self.task = task
-        self.work = work
-        self.driver = driver
-        self.parking = -1
-        self.waiting_until: Micros | None = None
-        self.since = 0
+    #: Entered around every stretch of task code on the thread of the loop.
+    activation: Activation = nullcontext
+    #: For steps that are plain functions; eight threads when absent.
+    pool: Executor | None = None
+    #: Looks at the loop from outside; nobody does when absent.
+    watchdog: Watchdog | None = None
 
 
 class Engine:
@@ -74,8 +67,7 @@ class Engine:
         clock: Clock,
         context: MakeContext,
         limits: Limits | None = None,
-        activation: Activation | None = None,
-        pool: Executor | None = None,
+        threads: Threads | None = None,
     ) -> None:
         """Make an engine that does nothing before `start`.
 
@@ -85,8 +77,7 @@ class Engine:
             clock: wall time for due times.
             context: makes the context of a task.
             limits: how much to do at once.
-            activation: entered around every stretch of task code.
-            pool: threads for steps that are plain functions; 8 when absent.
+            threads: where task code and steps run.
         """
         self.ledger = ledger
         self.tasks = tasks
@@ -100,14 +91,20 @@ class Engine:
         #: Called at every look at the clock.
         self.on_tick: list[Callable[[], None]] = []
         self._context = context
-        self._activation: Activation = activation or nullcontext
-        self._pool = pool or ThreadPoolExecutor(8, thread_name_prefix="tildawn-step")
+        threads = threads or Threads()
+        self._watchdog = threads.watchdog
+        activity = Activity() if threads.watchdog is None else threads.watchdog.activity
+        self._frame = Frame(threads.activation, activity)
+        self._pool = threads.pool or ThreadPoolExecutor(8, thread_name_prefix="tildawn-step")
         self._occupied = Occupied(self.limits)
         self._starting: dict[str, RunRow] = {}
         self._starts: dict[str, list[Record]] = {}
         self._suspects = Suspects()
         self._timers = Timers(clock, self._ticked)
-        self._host: asyncio.AbstractEventLoop = cast("asyncio.AbstractEventLoop", None)
+        self._parking = Parking(
+            ledger, self._timers, limits=self.limits, residents=self.residents, left=self._parked
+        )
+        self._means: Means | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._dispatching = False
         self._wakeup: Callable[[], None] | None = None
@@ -124,42 +121,41 @@ class Engine:
         Raises:
             StaleWriter: another process took the pen.
         """
-        self._host = asyncio.get_running_loop()
+        host = asyncio.get_running_loop()
+        self._means = Means(self.ledger, self.clock, self._timers, host, self._pool)
         with self.ledger.read() as reader:
             self.queue_names = queues(reader) | {"default"}
         self._suspects = await recover(self.ledger, self.endings)
         with self.ledger.read() as reader:
             self.queue_names |= queues(reader)
-        self._loops = [self._host.create_task(self._timers.serve())]
+        self._loops = [host.create_task(self._timers.serve())]
+        if self._watchdog is not None:
+            self._watchdog.start(Host(host.call_soon_threadsafe, self._kept_loop))
         self.wake()
 
     async def stop(self) -> None:
         """Leave in order: every resident run goes back to the queue, nothing is lost."""
-        self._stopping = True
-        for loop in self._loops:
-            loop.cancel()
-        for resident in list(self.residents.values()):
-            resident.driver.leave()
-            resident.work.stop()
-        rows = [resident.row for resident in self.residents.values()] + list(
-            self._starting.values()
-        )
-        self.residents.clear()
+        rows = [resident.row for resident in self.residents.values()]
+        rows += self._starting.values()
+        self._forget()
         for row in rows:
             fence = _going(row.run)
             await self.ledger.append(
                 [self.ledger.draft(RunInterrupted(), run=row.run)], expect=[fence]
             )
         await asyncio.gather(*self._loops, return_exceptions=True)
-        if isinstance(self._pool, ThreadPoolExecutor):
-            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def abandon(self) -> None:
         """Forget everything in memory at once, as a crash would; nothing is appended.
 
         For a holder whose pen was taken: from here on only the next holder may write.
         """
+        self._forget()
+
+    def _forget(self) -> None:
         self._stopping = True
+        if self._watchdog is not None:
+            self._watchdog.stop()
         for loop in self._loops:
             loop.cancel()
         for resident in list(self.residents.values()):
@@ -169,13 +165,20 @@ class Engine:
         if isinstance(self._pool, ThreadPoolExecutor):
             self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def _kept_loop(self, kept: Kept) -> None:
+        """Task code kept the loop, and has let go of it: put that on record, without haste."""
+        stack = self.ledger.payload(msgspec.json.encode(kept.stack[-8_000:]))
+        said = LoopBlocked(blocked_ms=kept.blocked_ms, stack=stack.digest)
+        entry = self.ledger.draft(said, run=kept.run, payloads=(stack,))
+        self.ledger.submit([entry], relaxed=True)
+
     # -- dispatching ---------------------------------------------------------------------
 
     def wake(self) -> None:
         """Look for runs that may start, soon."""
-        if not self._dispatching and not self._stopping and self._host is not None:
+        if not self._dispatching and not self._stopping and self._means is not None:
             self._dispatching = True
-            self._host.call_soon(self._dispatch)
+            self._means.host.call_soon(self._dispatch)
 
     def _ticked(self) -> None:
         now = self.clock.mono()
@@ -210,7 +213,8 @@ class Engine:
         free = self.limits.resident - len(self.residents) - len(self._starting)
         with self.ledger.read() as reader:
             if free <= 0:
-                self._make_room(reader)
+                if any(self._occupied.room(name) for name in queues(reader)):
+                    self._parking.make_room()
                 return
             rows = claimable(
                 reader,
@@ -230,15 +234,6 @@ class Engine:
             self._wakeup = None
         if due is not None:
             self._wakeup = self._timers.add(due, self.wake)
-
-    def _make_room(self, reader: Reader) -> None:
-        """More wants to run than fits: the longest waiting runs leave memory."""
-        if not any(self._occupied.room(name) for name in queues(reader)):
-            return
-        waiting = [one for one in self.residents.values() if one.waiting_until is not None]
-        waiting.sort(key=lambda one: cast("int", one.waiting_until), reverse=True)
-        for resident in waiting[:PARK_AT_ONCE]:
-            self._park(resident, *_waits(resident.driver))
 
     def _claim(self, row: RunRow) -> None:
         if row.run in self.residents or row.run in self._starting:
@@ -293,22 +288,15 @@ class Engine:
         text: bytes,
         early: list[Record],
     ) -> None:
-        work = Work(
-            row,
-            ledger=self.ledger,
-            clock=self.clock,
-            timers=self._timers,
-            host=self._host,
-            pool=self._pool,
-            events=self,
-        )
+        means = cast("Means", self._means)
+        work = Work(row, means, self)
         driver = Driver(
             row.run,
             history,
             attempt=row.attempt,
             generation=row.generation,
             surroundings=self,
-            activation=self._activation,
+            frame=self._frame,
         )
         work.driver = driver
         resident = Resident(row, task, work, driver)
@@ -340,7 +328,7 @@ class Engine:
         entries = self.endings.of(driver, resident.row, resident.task, self.clock.wall())
         # What ran on beside the main branch ends with it; leaving waits for the end of this
         # activation because it drains the loop.
-        self._host.call_soon(self._finish, resident, entries)
+        cast("Means", self._means).host.call_soon(self._finish, resident, entries)
 
     def _finish(self, resident: Resident, entries: list[Entry]) -> None:
         self._leave(resident)
@@ -420,62 +408,12 @@ class Engine:
     def waiting(self, work: Work) -> None:
         """See `tildawn.engine.work.WorkEvents`."""
         resident = self.residents.get(work.row.run)
-        if (
-            resident is not None
-            and resident.work is work
-            and all(command.kind in WAITING for command in work.driver.open.values())
-        ):
+        if resident is not None and resident.work is work and resident.patient:
             self._consider(resident)
 
     def _consider(self, resident: Resident) -> None:
-        """Every branch waits: show it when it lasts, leave memory when it lasts long."""
         self._acquit(resident.row.run)
-        if not resident.driver.open:
-            return
-        until, on = _waits(resident.driver)
-        resident.waiting_until = until or _FOR_EVER
-        if until and until - self.clock.wall() > self.limits.park_after:
-            self._park(resident, until, on)
-            return
-        seen = resident.driver.arrivals
-        self._timers.add(
-            Micros(self.clock.wall() + SHOW_WAIT_AFTER), lambda: self._show_wait(resident, seen)
-        )
-
-    def _show_wait(self, resident: Resident, seen: int) -> None:
-        if not self._still_waits(resident, seen):
-            return
-        until, on = _waits(resident.driver)
-        if not any(one.kind == "later" for one in resident.driver.open.values()):
-            entry = self.ledger.draft(RunWaited(on=on, until=until), run=resident.row.run)
-            self.ledger.submit([entry], expect=[resident.work.fence], done=None)
-        self._timers.add(
-            Micros(self.clock.wall() + self.limits.park_after),
-            lambda: self._park_if_idle(resident, seen),
-        )
-
-    def _park_if_idle(self, resident: Resident, seen: int) -> None:
-        if self._still_waits(resident, seen):
-            self._park(resident, *_waits(resident.driver))
-
-    def _still_waits(self, resident: Resident, seen: int) -> bool:
-        return (
-            self.residents.get(resident.row.run) is resident
-            and resident.driver.arrivals == seen
-            and all(one.kind in WAITING for one in resident.driver.open.values())
-        )
-
-    def _park(self, resident: Resident, until: Micros, on: str) -> None:
-        if resident.parking >= 0:
-            return
-        resident.parking = resident.driver.arrivals
-        fact = RunWaited(on=on, until=until, parked=True)
-        entry = self.ledger.draft(fact, run=resident.row.run)
-        self.ledger.submit(
-            [entry],
-            expect=[resident.work.fence],
-            done=lambda outcome: self._parked(resident, outcome),
-        )
+        self._parking.consider(resident)
 
     def _parked(self, resident: Resident, outcome: Outcome) -> None:
         self._leave(resident)
@@ -539,14 +477,6 @@ def _main(
         return await task.start(context, arguments)
 
     return main()
-
-
-def _waits(driver: Driver) -> tuple[Micros, str]:
-    """Until when (0 for as long as it takes) and for what a driver's branches wait."""
-    commands = list(driver.open.values())
-    dues = [command.due for command in commands if command.due]
-    on = ", ".join(sorted({f"{one.kind} {one.name}".strip() for one in commands}))
-    return Micros(min(dues, default=0)), on[:200]
 
 
 def _unchanged(row: RunRow) -> Callable[[Row | None], bool]:

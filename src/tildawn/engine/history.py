@@ -55,7 +55,11 @@ ReadText = Callable[[Seq, int], bytes | None]
 
 
 def record_of(seq: Seq, fact: Fact, read: ReadText) -> Record | None:
-    """The record that a fact is to its run, or None where the run is not told of it."""
+    """The record that a fact is to its run, or None where the run is not told of it.
+
+    Raises:
+        PayloadErased: its value was erased; from ``read``.
+    """
     data = fact.data
     slot = _slot(data)
     if slot is None:
@@ -80,7 +84,11 @@ def _slot(data: object) -> int | None:
 
 
 def failed(record: Record) -> bool:
-    """Whether the record told of a failure."""
+    """Whether the record told of a failure.
+
+    Raises:
+        Nothing.
+    """
     data = record.fact.data
     return (
         isinstance(data, StepFailed | CallRefused)
@@ -198,5 +206,9 @@ class History:
 
 
 def args_of(record: Record) -> str | None:
-    """The digest of the arguments that a record answers, or None where it has none."""
+    """The digest of the arguments that a record answers, or None where it has none.
+
+    Raises:
+        Nothing.
+    """
     return record.asked or cast("str | None", getattr(record.fact.data, "args", None))

@@ -13,11 +13,12 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from types import CodeType
-from typing import Any, NoReturn, Protocol
+from types import CodeType, FrameType
+from typing import Any, NoReturn, Protocol, cast
 
+from tildawn.engine.activity import Activity
 from tildawn.engine.scope import SCOPE, Scope
-from tildawn.errors import Bypassed, TildawnError
+from tildawn.errors import Bypassed, LoopBlocked
 
 
 HANDLES_MAX = 100_000
@@ -40,8 +41,11 @@ def _codes(*functions: Callable[..., object]) -> frozenset[CodeType]:
     return frozenset(function.__code__ for function in functions)
 
 
+# What asyncio.wait does its work in; private, and without it `wait` would go by unseen.
+_ASYNCIO_WAIT = cast("Callable[..., object]", vars(asyncio.tasks)["_wait"])
+
 # Functions whose order of completion depends on sets or on memory addresses.
-_NO_FUTURE = _codes(asyncio.shield, asyncio.wait, asyncio.tasks._wait)
+_NO_FUTURE = _codes(asyncio.shield, asyncio.wait, _ASYNCIO_WAIT)
 _NO_TASK = _codes(asyncio.as_completed)
 _NO_TIMER = _codes(asyncio.wait_for)
 
@@ -54,7 +58,8 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _called_by(codes: frozenset[CodeType], depth: int) -> str | None:
-    frame = sys._getframe(2)
+    # inspect.currentframe() would have to be walked up in the same way, for more time.
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  documented
     for _ in range(depth):
         if frame is None:
             return None
@@ -67,8 +72,12 @@ def _called_by(codes: frozenset[CodeType], depth: int) -> str | None:
 class RunLoop(asyncio.AbstractEventLoop):
     """An event loop whose only inputs are the futures that its driver resolves."""
 
-    def __init__(self, timers: Timers, root: Scope) -> None:
-        """Make an idle loop whose first branch is ``root``."""
+    def __init__(
+        self, run: str, timers: Timers, root: Scope, activity: Activity | None = None
+    ) -> None:
+        """Make an idle loop of a run, whose first branch is ``root``."""
+        self._run = run
+        self._activity = activity or Activity()
         self._ready: deque[asyncio.Handle] = deque()
         self._timers = timers
         self._root = root
@@ -78,31 +87,38 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     # -- driven by the run's driver ------------------------------------------------------
 
-    def drain(self, limit: int = HANDLES_MAX) -> None:
+    def drain(self, limit: int = HANDLES_MAX) -> bool:
         """Run callbacks until none is ready.
 
+        Returns:
+            Whether a watchdog stopped this activation because it took too long.
+
         Raises:
-            TildawnError: more than ``limit`` callbacks ran in this one activation.
+            LoopBlocked: more than ``limit`` callbacks ran in this one activation.
         """
-        ready = self._ready
-        if not ready:
-            return
-        outer = events._get_running_loop()
+        if not self._ready:
+            return False
+        outer = events._get_running_loop()  # noqa: SLF001  a loop in a loop has no public way
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._close_generator)
-        events._set_running_loop(self)
+        events._set_running_loop(self)  # noqa: SLF001
         try:
-            for _ in range(limit):
-                if not ready:
-                    return
-                handle = ready.popleft()
-                if not handle.cancelled():
-                    handle._run()
+            # What may be stopped is inside; what must be put back is around it.
+            return self._activity.during(self._run, self._turn, limit)
         finally:
-            events._set_running_loop(outer)
+            events._set_running_loop(outer)  # noqa: SLF001
             sys.set_asyncgen_hooks(*hooks)
-        message = f"the task ran {limit} callbacks without waiting for anything"
-        raise TildawnError(message)
+
+    def _turn(self, limit: int) -> None:
+        ready = self._ready
+        for _ in range(limit):
+            if not ready:
+                return
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001
+        message = f"the task ran {limit:,} callbacks without waiting for anything"
+        raise LoopBlocked(message, hint="a loop that polls should wait: ctx.sleep or ctx.event")
 
     def _close_generator(self, generator: Any) -> None:
         if not self._closed:
@@ -179,7 +195,7 @@ class RunLoop(asyncio.AbstractEventLoop):
             _refuse(name)
         return asyncio.Future(loop=self)
 
-    def create_task(
+    def create_task(  # pyright: ignore[reportIncompatibleMethodOverride]  generators went with 3.12
         self,
         coro: Coroutine[Any, Any, Any],
         *,
@@ -235,7 +251,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def is_running(self) -> bool:
         """Whether this loop is being drained now."""
-        return events._get_running_loop() is self
+        return events._get_running_loop() is self  # noqa: SLF001
 
     def is_closed(self) -> bool:
         """Whether the run has left this loop."""

@@ -5,7 +5,7 @@ its type and message, on the first run as on every replay.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -91,7 +91,11 @@ def _cut(text: str, limit: int = 4_000) -> str:
 
 
 def retryable(error: BaseException) -> bool:
-    """Whether another attempt could end differently."""
+    """Whether another attempt could end differently.
+
+    Raises:
+        Nothing.
+    """
     if isinstance(error, TildawnError):
         said = error.fields.get("retryable")
         return said if isinstance(said, bool) else error.code not in _FINAL
@@ -116,14 +120,22 @@ _FINAL = frozenset(
 
 
 def parse_error(text: bytes | None) -> ErrorText:
-    """The recorded error, or a note that there is none."""
+    """The recorded error, or a note that there is none.
+
+    Raises:
+        msgspec.DecodeError: the text is no recorded error.
+    """
     if text is None:
         return ErrorText(type="Stopped", message="no error is on record")
     return msgspec.json.decode(text, type=ErrorText, strict=False)
 
 
 def error_of(told: Told) -> TildawnError | None:
-    """The error that a record tells of, with its `ORIGIN`, or None."""
+    """The error that a record tells of, with its `ORIGIN`, or None.
+
+    Raises:
+        Nothing.
+    """
     data = told.record.fact.data
     error: TildawnError | None = None
     if isinstance(data, StepFailedFact):
@@ -136,7 +148,7 @@ def error_of(told: Told) -> TildawnError | None:
         error = _rebuild(kinds.get(data.why, Refused), f"call {data.name}", told.record)
     elif isinstance(data, CallSettled) and data.fault:
         error = _rebuild(CallFailed, f"call {told.name}", told.record, kind=data.fault)
-        error.effect = Effect(data.effect)  # pyright: ignore[reportAttributeAccessIssue]
+        error.effect = Effect(data.effect)  # pyright: ignore[reportAttributeAccessIssue]  this one differs from its class
         error.fields["retryable"] = data.fault not in _HOPELESS
     elif isinstance(data, ChildEnded) and data.state != "done":
         error = _rebuild(RunFailed, f"child {told.name} ({data.state})", told.record)
@@ -155,14 +167,9 @@ _HOPELESS = frozenset({"auth", "quota", "bad_request", "refused_content", "unkno
 
 def _rebuild(error: type[_E], what: str, record: Record, **fields: object) -> _E:
     said = parse_error(record.text)
-    return error(
-        f"{what}: {said.type}: {said.message}",
-        hint=said.hint or None,
-        type=said.type,
-        path=record.path,
-        retryable=said.retryable,
-        **fields,
-    )
+    told = error(f"{what}: {said.type}: {said.message}", hint=said.hint or None)
+    told.fields |= {"type": said.type, "path": record.path, "retryable": said.retryable, **fields}
+    return told
 
 
 def value_of(told: Told) -> Any:
@@ -186,6 +193,9 @@ def origin(error: BaseException) -> int:
     """The lowest position among the records that led to an error, or -1.
 
     Looks into exception groups, causes and contexts.
+
+    Raises:
+        Nothing.
     """
     found: list[int] = []
     seen: set[int] = set()
@@ -200,5 +210,5 @@ def origin(error: BaseException) -> int:
             found.append(seq)
         queue += [one.__cause__, one.__context__]
         if isinstance(one, BaseExceptionGroup):
-            queue += one.exceptions
+            queue += cast("BaseExceptionGroup[BaseException]", one).exceptions
     return min(found, default=-1)

@@ -16,7 +16,7 @@ from tildawn.engine.task import TaskDef
 from tildawn.engine.work import BUSY_WAIT
 from tildawn.errors import Busy, Misused, TildawnError, UnknownName
 from tildawn.facts.call import CallResolved
-from tildawn.facts.fact import Fact, FactData, Payload
+from tildawn.facts.fact import FactData, Payload
 from tildawn.facts.run import (
     RunAccepted,
     RunAnswered,
@@ -346,11 +346,7 @@ class Owner:
 
     def _last(self, run: str, kind: type[FactData]) -> FactData | None:
         with self._ledger.read() as reader:
-            found = [
-                fact.data
-                for _seq, fact in reader.history(run)
-                if isinstance(fact, Fact) and isinstance(fact.data, kind)
-            ]
+            found = [fact.data for _seq, fact in reader.history(run) if isinstance(fact.data, kind)]
         return found[-1] if found else None
 
 

@@ -16,7 +16,7 @@ from tildawn.units import SECOND, Micros
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much of this machine the engine may use."""
 
-    #: Runs in memory; beyond it the longest waiting ones leave first. Source: DESIGN section 4.
+    #: Runs in memory; beyond it the longest waiting ones leave first.
     resident: int = 2_000
     #: Runs going on at once, by queue; queues that are not named have no limit of their own.
     queues: Mapping[str, int] = {}
@@ -25,7 +25,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     gates: dict[str, int] = {}
     #: Runs that may wait; enqueueing more is refused.
     backlog: int = 2_000_000
-    #: A run that waits longer than this leaves memory. Source: DESIGN section 4.
+    #: A run that waits longer than this leaves memory.
     park_after: Micros = Micros(60 * SECOND)
 
 
@@ -59,7 +59,11 @@ class Occupied:
 
 
 def queues(reader: Reader) -> set[str]:
-    """The queues in which runs wait now."""
+    """The queues in which runs wait now.
+
+    Raises:
+        Nothing.
+    """
     rows = reader.query("SELECT DISTINCT queue FROM run WHERE state = 'queued'", ())
     return {str(row[0]) for row in rows}
 
@@ -77,6 +81,9 @@ def claimable(
         now: the wall clock.
         occupied: changed by this function.
         limit: most runs to take, >= 1.
+
+    Raises:
+        Nothing.
     """
     found: list[RunRow] = _due(reader, now, limit)
     for name in sorted(names):
@@ -112,7 +119,11 @@ def _due(reader: Reader, now: Micros, limit: int) -> list[RunRow]:
 
 
 def backlog(reader: Reader, *, at_most: int) -> int:
-    """How many runs are queued, counted no further than ``at_most``."""
+    """How many runs are queued, counted no further than ``at_most``.
+
+    Raises:
+        Nothing.
+    """
     rows = list(
         reader.query(
             "SELECT count(*) FROM (SELECT 1 FROM run WHERE state = 'queued' LIMIT ?)", (at_most,)
@@ -122,7 +133,11 @@ def backlog(reader: Reader, *, at_most: int) -> int:
 
 
 def next_due(reader: Reader) -> Micros | None:
-    """When the next scheduled or parked run is due, or None."""
+    """When the next scheduled or parked run is due, or None.
+
+    Raises:
+        Nothing.
+    """
     rows = list(
         reader.query(
             "SELECT due FROM run WHERE due > 0 AND state IN ('scheduled', 'waiting')"

@@ -14,7 +14,6 @@ import msgspec
 
 from tildawn.engine.ending import QUARANTINE_CHOICES, Endings
 from tildawn.facts.call import CallSettled
-from tildawn.facts.fact import Fact
 from tildawn.facts.run import RunInterrupted, RunStarted
 from tildawn.facts.step import KINDS as STEP_KINDS
 from tildawn.ledger.entry import Entry
@@ -24,10 +23,10 @@ from tildawn.projections.run import RunRow
 
 
 SUSPECT_AFTER = 2
-"""Unclean deaths in a row that make a run a suspect. Source: DESIGN section 4."""
+"""Unclean deaths in a row that make a run a suspect: one may be anybody's bad luck."""
 
 QUARANTINE_AFTER = 3
-"""Deaths as sole suspect that quarantine a run. Source: DESIGN section 4."""
+"""Deaths as sole suspect that quarantine a run."""
 
 CHUNK = 256
 """Runs of one append while recovering, to share commits."""
@@ -105,7 +104,11 @@ async def recover(ledger: Ledger, endings: Endings) -> Suspects:
 
 
 def strays(reader: Reader, in_memory: Collection[str]) -> list[RunRow]:
-    """Runs that are going on according to the ledger and that nobody drives."""
+    """Runs that are going on according to the ledger and that nobody drives.
+
+    Raises:
+        Nothing.
+    """
     rows = reader.rows(RunRow, "state = 'running'", ())
     return [row for row in rows if row.run not in in_memory]
 
@@ -132,8 +135,6 @@ def _progressed(reader: Reader, row: RunRow) -> bool:
     """Whether anything of the run was recorded since its attempt began."""
     progressed = False
     for _seq, fact in reader.history(row.run):
-        if not isinstance(fact, Fact):
-            continue
         if isinstance(fact.data, RunStarted):
             progressed = False
         elif isinstance(fact.data, _PROGRESS):

@@ -31,7 +31,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     After ``attempts`` failed attempts the run is held for its owner.  The waits double from
     ``first`` to at most ``longest``.
 
-    Source: three attempts, from the overnight policy (mission 1.4).
+    A night has no use for a fourth: what failed three times needs a person.
     """
 
     attempts: int = 3

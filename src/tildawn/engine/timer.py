@@ -28,6 +28,10 @@ class Timers:
         self._changed = asyncio.Event()
         self._ticked = ticked
 
+    def now(self) -> Micros:
+        """The wall clock that dues are compared with."""
+        return self._clock.wall()
+
     def add(self, due: Micros, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back at ``due`` or as soon as possible after it.
 

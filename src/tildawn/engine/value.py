@@ -39,7 +39,7 @@ class Codec:
         """
         self.name = where
         if annotation is UNDECLARED:
-            self._decoder = msgspec.json.Decoder()
+            self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
             return
         _refuse_types(annotation, where)
         try:
@@ -158,7 +158,7 @@ def _refuse_types(annotation: object, where: str) -> None:
         if part is Any or part is object:
             message = f"{where} is declared as Any, so its recorded form could not be checked"
             raise BadTask(message, hint="declare what it is")
-        if part in {set, frozenset}:
+        if part is set or part is frozenset:
             message = f"{where} holds a set, whose order differs from run to run"
             raise BadTask(message, hint="use a list")
         if part is Callable or get_origin(part) is Callable:

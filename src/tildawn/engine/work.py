@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from tildawn.clock import Clock
@@ -37,7 +38,11 @@ BUSY_WAIT = Micros(5 * MILLISECOND)
 
 
 def fence_of(run: str, attempt: int) -> Expect:
-    """What every append of an attempt expects: that it is still the one that runs."""
+    """What every append of an attempt expects: that it is still the one that runs.
+
+    Raises:
+        Nothing.
+    """
 
     def current(row: Row | None) -> bool:
         return (
@@ -49,28 +54,30 @@ def fence_of(run: str, attempt: int) -> Expect:
     return Expect(row=RunRow, key=(run,), test=current, why="stale-attempt")
 
 
+@dataclass(frozen=True)
+class Means:
+    """What every attempt works with: the ledger, time, and where code runs."""
+
+    ledger: Ledger
+    clock: Clock
+    timers: Timers
+    host: asyncio.AbstractEventLoop
+    #: Threads for steps that are plain functions.
+    pool: Executor
+
+
 class Work:
     """The live side of one attempt of one run."""
 
-    def __init__(
-        self,
-        row: RunRow,
-        *,
-        ledger: Ledger,
-        clock: Clock,
-        timers: Timers,
-        host: asyncio.AbstractEventLoop,
-        pool: Executor,
-        events: "WorkEvents",
-    ) -> None:
+    def __init__(self, row: RunRow, means: Means, events: "WorkEvents") -> None:
         """Take the run as it was when this attempt began."""
         self.row = row
-        self.ledger = ledger
+        self.ledger = means.ledger
         self.fence = fence_of(row.run, row.attempt)
-        self._clock = clock
-        self._timers = timers
-        self._host = host
-        self._pool = pool
+        self._clock = means.clock
+        self._timers = means.timers
+        self._host = means.host
+        self._pool = means.pool
         self._events = events
         self._tasks: set[asyncio.Task[None]] = set()
         #: JSON of the settings pinned at acceptance.
@@ -174,7 +181,7 @@ class Work:
                     self._pool, lambda: copy_context().run(step.function, *args, **kwargs)
                 )
             text = step.result.encode(value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a step is the author's code; any error is its result
             self._step_failed(command, digest, error)
             return
         payload = self.ledger.payload(text)
@@ -349,7 +356,11 @@ class WorkEvents(Protocol):
 
 
 def record_from(seq: Seq, entry: Entry) -> Record | None:
-    """The record that a committed entry is to its run, or None."""
+    """The record that a committed entry is to its run, or None.
+
+    Raises:
+        Nothing.
+    """
 
     def text(_seq: Seq, slot: int) -> bytes | None:
         payload = entry.payloads[slot] if slot < len(entry.payloads) else None

@@ -17,7 +17,11 @@ class StepRecorded(FactData, frozen=True):
 
 
 class StepFailed(FactData, frozen=True):
-    """A step raised an error."""
+    """A step raised an error.
+
+    Not projected: a failed step has no result, so its place stays free for the next try; what
+    became of the run is in the facts of the run.
+    """
 
     args: str
     error: str

@@ -117,7 +117,7 @@ KEYS = Table(name="run_key", row=RunKeyRow, key=("key",))
 
 def _moves_sql() -> str:
     pairs = ",".join(f"('{was}','{becomes}')" for was, becomes in sorted(MOVES))
-    return f"INSERT OR IGNORE INTO run_move(was, becomes) VALUES {pairs}"
+    return f"INSERT OR IGNORE INTO run_move(was, becomes) VALUES {pairs}"  # noqa: S608  our own words
 
 
 RUNS = Table(
@@ -125,18 +125,26 @@ RUNS = Table(
     row=RunRow,
     key=("run",),
     sql=(
-        "CREATE TABLE IF NOT EXISTS run_move"
-        "(was TEXT NOT NULL, becomes TEXT NOT NULL, PRIMARY KEY (was, becomes)) WITHOUT ROWID",
+        (
+            "CREATE TABLE IF NOT EXISTS run_move"
+            "(was TEXT NOT NULL, becomes TEXT NOT NULL, PRIMARY KEY (was, becomes)) WITHOUT ROWID"
+        ),
         _moves_sql(),
-        "CREATE TRIGGER {table}_move BEFORE UPDATE OF state ON {table}"
-        " WHEN OLD.state <> NEW.state AND NOT EXISTS"
-        " (SELECT 1 FROM run_move WHERE was = OLD.state AND becomes = NEW.state)"
-        " BEGIN SELECT RAISE(ABORT, 'a run may not move that way'); END",
+        (
+            "CREATE TRIGGER {table}_move BEFORE UPDATE OF state ON {table}"
+            " WHEN OLD.state <> NEW.state AND NOT EXISTS"
+            " (SELECT 1 FROM run_move WHERE was = OLD.state AND becomes = NEW.state)"
+            " BEGIN SELECT RAISE(ABORT, 'a run may not move that way'); END"
+        ),
         # What may start, in the order in which it starts.
-        "CREATE INDEX {table}_queued ON {table}(queue, priority DESC, accepted)"
-        " WHERE state = 'queued'",
-        "CREATE INDEX {table}_due ON {table}(due)"
-        " WHERE due > 0 AND state IN ('scheduled', 'waiting')",
+        (
+            "CREATE INDEX {table}_queued ON {table}(queue, priority DESC, accepted)"
+            " WHERE state = 'queued'"
+        ),
+        (
+            "CREATE INDEX {table}_due ON {table}(due)"
+            " WHERE due > 0 AND state IN ('scheduled', 'waiting')"
+        ),
         "CREATE INDEX {table}_running ON {table}(state) WHERE state IN ('running', 'held')",
         "CREATE INDEX {table}_night ON {table}(night, item) WHERE night <> ''",
         "CREATE INDEX {table}_parent ON {table}(parent) WHERE parent <> ''",

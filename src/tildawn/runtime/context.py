@@ -156,7 +156,7 @@ class Context:
 
     async def sleep(self, wait: float | str | timedelta) -> None:
         """Wait durably: seconds, or words such as ``"8h"``; a restart does not begin it anew."""
-        await asyncio.sleep(_seconds(wait))
+        await asyncio.sleep(_seconds(wait))  # noqa: TID251  on the loop of the run: a durable timer
 
     async def event(self, name: str) -> Any:
         """Wait for the next event of that name; one that came before counts.

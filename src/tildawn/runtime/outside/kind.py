@@ -63,11 +63,19 @@ class Prepare(Protocol):
 
 
 def refuse(detail: str) -> Fault:
-    """The fault of a call that will not be sent."""
+    """The fault of a call that will not be sent.
+
+    Raises:
+        Nothing.
+    """
     return Fault(FaultKind.BAD_REQUEST, detail, sent=False)
 
 
 def text_of(fields: dict[str, object], name: str, default: str = "") -> str:
-    """A field as text."""
+    """A field as text.
+
+    Raises:
+        Nothing.
+    """
     value = fields.get(name)
     return default if value is None else str(value)

@@ -25,7 +25,11 @@ from tildawn.units import MicroUsd
 def shell(
     world: World, fields: dict[str, object], options: CallOptions, *, simulated: bool
 ) -> Prepared:
-    """Run a program; any exit code but 0 is a failure unless ``any_exit`` is set."""
+    """Run a program; any exit code but 0 is a failure unless ``any_exit`` is set.
+
+    Raises:
+        Nothing.
+    """
     argv = cast("list[object]", fields.get("argv") or [])
     said = " ".join(str(unexpanded(word)) for word in argv)
 
@@ -72,7 +76,11 @@ def _word(world: World, word: object) -> str:
 
 
 def folder_of(world: World, options: CallOptions) -> Path:
-    """Where relative paths of a call begin."""
+    """Where relative paths of a call begin.
+
+    Raises:
+        Nothing.
+    """
     return Path(options.folder) if options.folder else world.folder
 
 
@@ -82,7 +90,11 @@ VERBS = ("read", "write", "append", "delete")
 def file(
     world: World, fields: dict[str, object], options: CallOptions, *, simulated: bool
 ) -> Prepared:
-    """Read, write, append to or delete one file below the folder."""
+    """Read, write, append to or delete one file below the folder.
+
+    Raises:
+        Nothing.
+    """
     verb = next(verb for verb in VERBS if fields.get(verb) is not None)
     path = text_of(fields, verb)
 

@@ -22,7 +22,11 @@ from tildawn.units import MicroUsd
 def chat(
     world: World, fields: dict[str, object], options: CallOptions, *, simulated: bool
 ) -> Prepared:
-    """Ask a language model; with ``schema`` the answer is data of that form."""
+    """Ask a language model; with ``schema`` the answer is data of that form.
+
+    Raises:
+        Misused: there is no provider of models.
+    """
     model = options.model or world.models.chat
     schema = fields.get("schema")
     limit = cast("int | None", fields.get("max_tokens")) or world.max_tokens
@@ -61,7 +65,11 @@ def _messages(fields: dict[str, object]) -> tuple[Message, ...]:
 def image(
     world: World, fields: dict[str, object], options: CallOptions, *, simulated: bool
 ) -> Prepared:
-    """Have a picture drawn; the answer is an artifact and counts only when it decodes."""
+    """Have a picture drawn; the answer is an artifact and counts only when it decodes.
+
+    Raises:
+        Misused: there is no provider of models.
+    """
     model = options.model or world.models.image
     size = text_of(fields, "size", "1024x1024")
     request = ImageRequest(model=model, prompt=text_of(fields, "prompt"), size=size)
@@ -121,5 +129,9 @@ def _answer(
 
 
 def sealed_free(fields: dict[str, object]) -> bytes:
-    """The fields as JSON with secrets as their names: what is digested and kept."""
+    """The fields as JSON with secrets as their names: what is digested and kept.
+
+    Raises:
+        Nothing.
+    """
     return msgspec.json.encode(unexpanded(fields), order="deterministic")

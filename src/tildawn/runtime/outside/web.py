@@ -26,7 +26,11 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 def http(
     world: World, fields: dict[str, object], options: CallOptions, *, simulated: bool
 ) -> Prepared:
-    """Send a request; an answer that is no success is a failure unless ``any_status`` is set."""
+    """Send a request; an answer that is no success is a failure unless ``any_status`` is set.
+
+    Raises:
+        Nothing.
+    """
     method = cast("Method", text_of(fields, "method", "GET"))
     said = str(unexpanded(fields.get("url")))
 
@@ -34,7 +38,8 @@ def http(
         wire = attempt.wire = Wire()
         request = await _request(world, method, fields, options)
         if simulated and method not in {"GET", "HEAD"} and not is_loopback(request.url):
-            raise refuse("a simulated night changes nothing beyond this machine")
+            detail = "a simulated night changes nothing beyond this machine"
+            raise refuse(detail)
         got = await send(request, wires=world.wires, idempotency_key=attempt.key, wire=wire)
         return Answer(value=_value(got))
 
@@ -77,7 +82,7 @@ async def _request(
         json=None
         if json is None or (files and isinstance(json, dict))
         else msgspec.json.encode(json).decode(),
-        fields=_fields(json) if files and isinstance(json, dict) else (),
+        fields=_fields(cast("object", json)) if files and isinstance(json, dict) else (),
         files=tuple([await _part(world, name, value, options) for name, value in files.items()]),
         body=await content_of(world, fields["body"]) if fields.get("body") is not None else None,
         any_status=bool(fields.get("any_status")),

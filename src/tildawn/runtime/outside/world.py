@@ -4,6 +4,7 @@ What it is not: a guard.  Whether and when a call is made is decided at the door
 """
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,44 +27,29 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     embed: str = ""
 
 
+@dataclass(frozen=True)
 class World:
     """Everything outside that calls can reach."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        clock: Clock,
-        *,
-        wires: Wires,
-        prices: Prices,
-        provider: Provider | None,
-        models: Models,
-        env: Mapping[str, str],
-        folder: Path,
-        max_tokens: int = 1_024,
-    ) -> None:
-        """Collect what calls are made with.
-
-        Args:
-            ledger: keeps blobs.
-            clock: for deadlines.
-            wires: pools of connections, shared by all.
-            prices: for the worst case and for bills without a cost.
-            provider: of models, or None where there is none.
-            models: defaults by kind.
-            env: what ``${NAME}`` stands for; never recorded.
-            folder: where relative paths begin when a call names no folder.
-            max_tokens: longest answer of a chat that names no limit.
-        """
-        self.ledger = ledger
-        self.clock = clock
-        self.wires = wires
-        self.prices = prices
-        self.models = models
-        self.env = env
-        self.folder = folder
-        self.max_tokens = max_tokens
-        self._provider = provider
+    #: Keeps blobs.
+    ledger: Ledger
+    #: For deadlines.
+    clock: Clock
+    _: KW_ONLY
+    #: Pools of connections, shared by all.
+    wires: Wires
+    #: For the worst case and for bills without a cost.
+    prices: Prices
+    #: The provider of models where there is one; see `provider`.
+    connected: Provider | None
+    #: Which model is asked where a call names none.
+    models: Models
+    #: What ``${NAME}`` stands for; never recorded.
+    env: Mapping[str, str]
+    #: Where relative paths begin when a call names no folder.
+    folder: Path
+    #: Longest answer of a chat that names no limit.
+    max_tokens: int = 1_024
 
     @property
     def provider(self) -> Provider:
@@ -72,11 +58,11 @@ class World:
         Raises:
             Misused: there is none.
         """
-        if self._provider is None:
+        if self.connected is None:
             message = "there is no provider of models"
             hint = "set a key, a local base URL, or try it with --simulate"
             raise Misused(message, hint=hint)
-        return self._provider
+        return self.connected
 
     async def aclose(self) -> None:
         """Close idle connections."""
