@@ -5,7 +5,6 @@ Whatever it decides it derives from the ledger, so that its successor after a cr
 """
 
 import asyncio
-from collections import deque
 from enum import StrEnum
 from typing import cast
 
@@ -15,7 +14,7 @@ from tildawn.apps.night.acceptance import task_at, task_refs
 from tildawn.apps.night.copies import Kept
 from tildawn.apps.night.desk import Desk
 from tildawn.apps.night.expansion import Expansion
-from tildawn.apps.night.names import AFTER, ASK, BEFORE, check_queue
+from tildawn.apps.night.names import AFTER, ASK, check_queue
 from tildawn.apps.night.news import Announce, News
 from tildawn.apps.night.progress import AT_REST, ItemState, Progress, load_progress
 from tildawn.apps.night.settling import Settling
@@ -41,6 +40,8 @@ CLOSING = Micros(600 * SECOND)
 
 NEVER = Micros(0)
 """The instant that does not come."""
+
+_NOT_YET = Seq(2**62)
 
 _REST = frozenset({"RunDone", "RunFailed", "RunHeld", "RunCancelled", "RunRetried", "RunAnswered"})
 
@@ -97,12 +98,12 @@ class Conductor:
         self._kept: Kept = desk.copies.of(night)
         self._expansion = Expansion(desk, self._kept, concurrency=conduct.concurrency)
         self._changed = asyncio.Event()
-        self._heard: deque[tuple[str, str, Seq]] = deque()
         self._alarm: Micros | None = None
         self._progress: Progress = cast("Progress", None)
         self._settling: Settling = cast("Settling", None)
         self._stopped: Rule | None = None
-        self._loaded = Seq(0)
+        #: What settled from this position on is heard; what settled before is in the tables.
+        self._loaded = _NOT_YET
 
     async def run(self, *, opens: Micros, closes: Micros, report_at: Micros) -> End:
         """Work until the night is over, or has to pause.
@@ -144,18 +145,21 @@ class Conductor:
 
     def _load(self) -> NightRow:
         with self._desk.ledger.read() as reader:
-            # What settled before this position is in the tables; the rest is heard.
-            self._loaded = reader.head().size
+            size = reader.head().size
             row = cast("NightRow", reader.get(NightRow, self._night))
             self._progress = load_progress(reader, row, self._kept.plan)
         self._settling = Settling(self._desk, self._kept, self._progress)
+        self._loaded = size
         return row
 
     # -- waiting -----------------------------------------------------------------------------
 
     def _rested(self, run: str, kind: str, seq: Seq) -> None:
-        if kind in _REST:
-            self._heard.append((run, kind, seq))
+        """Called before the engine looks for the next run, so that a rule that is met holds."""
+        if kind in _REST and seq >= self._loaded:
+            self._hear(run, kind, seq)
+            if self._rule() is not None:
+                self._shut()
             self._changed.set()
 
     def _ticked(self) -> None:
@@ -199,23 +203,23 @@ class Conductor:
                 continue
             if self._over():
                 return await self._close()
-            if not self._heard:
-                await self._change(closes or None)
+            await self._change(closes or None)
 
     async def _ended_early(self, closes: Micros) -> End | None:
         """The end that something brings before the work is done, or None."""
         if self._leave.is_set():
             return await self._leave_now()
-        rule = self._stopped or self._progress.tally.met(self._stop())
+        rule = self._rule()
         if rule is not None:
             return await self._stop_by(rule)
         if closes and self._desk.clock.wall() >= closes:
             return await self._close_window()
         return None
 
-    def _stop(self) -> Stop:
+    def _rule(self) -> Rule | None:
         said = self._kept.said
-        return Stop(in_a_row=said.stop_in_a_row, total=said.stop_total)
+        stop = Stop(in_a_row=said.stop_in_a_row, total=said.stop_total)
+        return self._stopped or self._progress.tally.met(stop)
 
     async def _grow(self) -> bool:
         """Let more work begin; whether any was accepted or given up."""
@@ -244,31 +248,26 @@ class Conductor:
     # -- what settled ------------------------------------------------------------------------
 
     async def _settle(self) -> None:
-        """Take in everything that came to rest, and tell what follows from it."""
-        self._hear()
+        """Tell what follows from everything that came to rest."""
         progress = self._progress
         while progress.to_settle or progress.to_judge:
             if progress.to_settle:
                 await self._settling.settle(progress.to_settle.pop(0))
             else:
                 await self._judge(progress.to_judge.pop(0))
-            self._hear()
 
-    def _hear(self) -> None:
-        while self._heard:
-            run, kind, seq = self._heard.popleft()
-            if seq < self._loaded:
-                continue
-            with self._desk.ledger.read() as reader:
-                row = reader.get(RunRow, run)
-            if row is None or row.night != self._night or row.parent:
-                continue
-            if not row.evidence_for:
-                self._ran(row, kind, seq)
-            elif row.task in {AFTER, ASK} and row.state in AT_REST:
-                self._looked(row)
-            elif row.task == BEFORE:
-                self._changed.set()
+    def _hear(self, run: str, kind: str, seq: Seq) -> None:
+        """Take in that a run came to rest or was let go on."""
+        with self._desk.ledger.read() as reader:
+            row = reader.get(RunRow, run)
+        if row is None or row.night != self._night or row.parent:
+            return
+        if not row.evidence_for:
+            self._ran(row, kind, seq)
+        elif row.task == ASK:
+            self._progress.asked(row)
+        elif row.task == AFTER and row.state in AT_REST:
+            self._looked(row)
 
     def _ran(self, row: RunRow, kind: str, seq: Seq) -> None:
         if row.state == "done" and kind != "RunDone":
@@ -280,9 +279,7 @@ class Conductor:
             self._say("settled", item=row.item, run=row.run, what=row.state)
 
     def _looked(self, row: RunRow) -> None:
-        state = self._progress.items[row.item]
-        waits = row.evidence_for in state.unjudged if row.task == AFTER else row.state != "held"
-        if waits:
+        if row.evidence_for in self._progress.items[row.item].unjudged:
             self._progress.to_judge.append(row)
 
     async def _judge(self, look: RunRow) -> None:
@@ -306,7 +303,9 @@ class Conductor:
     def _over(self) -> bool:
         """Whether nothing goes on and nothing can begin without the owner."""
         progress = self._progress
-        if self._heard or any(state.open or state.unjudged for state in progress.items.values()):
+        if any(
+            state.open or state.unjudged or state.answering for state in progress.items.values()
+        ):
             return False
         return all(
             state.ended or progress.wants(state) == "wait" for state in progress.items.values()
@@ -364,12 +363,11 @@ class Conductor:
                 return
             if not self._under_way() or (self._leave.is_set() and not leaving):
                 return
-            if not self._heard:
-                await self._change(until)
+            await self._change(until)
 
     def _under_way(self) -> bool:
         """Whether a run of the night goes on in this process, or a check is still awaited."""
-        if any(state.unjudged for state in self._progress.items.values()):
+        if any(state.unjudged or state.answering for state in self._progress.items.values()):
             return True
         with self._desk.ledger.read() as reader:
             going = reader.count(RunRow, "state = 'running' AND night = ?", (self._night,))

@@ -115,12 +115,15 @@ class _Walk:
             self._effects.append(Observed(kind="file", target=path, before=before, after=after))
 
     def _note_url(self, step: Step, fields: dict[str, object], answer: object) -> None:
+        """A resource that was made or changed; where a POST does not name it, its call does."""
         method = str(fields.get("method") or "GET")
         if step.kind != "http" or method in {"GET", "HEAD"}:
             return
-        target = str(unexpanded(fields.get("url"))).partition("?")[0]
-        note = f"{method} {_part(answer, 'status')}"
-        self._effects.append(Observed(kind="url", target=target, note=note))
+        made = _part(_part(answer, "headers"), "location")
+        place = made if method == "POST" else unexpanded(fields.get("url"))
+        if target := str(place).partition("?")[0]:
+            note = f"{method} {_part(answer, 'status')}"
+            self._effects.append(Observed(kind="url", target=target, note=note))
 
     def _outputs(self) -> Outputs:
         """Only what the checks name: everything else stands with its call already."""

@@ -82,7 +82,10 @@ def check_tasks(copies: Copies, ledger: Ledger) -> tuple[TaskDef[..., Any], ...]
         eyes = _Eyes(ctx, _item(copies, night, item), ledger)
         outputs = await ctx.step(outputs_of, judged)
         scope = {**_row_scope(eyes.item, cells), **outputs.scope()}
-        return _judgement(eyes.item, scope, before, await eyes.look(scope))
+        found = _judgement(eyes.item, scope, before, await eyes.look(scope))
+        told = {one.target for one in outputs.effects}
+        more = tuple(one for one in found.effects if one.target not in told)
+        return Judgement(found.checks, more)
 
     @task(name=ASK, retry=_RETRY)
     async def ask(ctx: Context, judged: str, index: int, verifies: str) -> str:

@@ -224,9 +224,7 @@ def difference(expected: object, found: object, *, exactly: bool = False, where:
     return "" if same else f"{where or 'it'} is {_short(found)}, expected {_short(expected)}"
 
 
-def _map_difference(
-    expected: dict[str, object], found: object, exactly: bool, where: str
-) -> str:
+def _map_difference(expected: dict[str, object], found: object, exactly: bool, where: str) -> str:
     if not isinstance(found, dict):
         return f"{where or 'it'} is {_short(found)}, expected a map"
     held = cast("dict[str, object]", found)
@@ -241,9 +239,7 @@ def _map_difference(
     return f"{where or 'it'} has {more[0]!r:.80} as well" if more else ""
 
 
-def _list_difference(
-    expected: list[object], found: object, exactly: bool, where: str
-) -> str:
+def _list_difference(expected: list[object], found: object, exactly: bool, where: str) -> str:
     if not isinstance(found, list):
         return f"{where or 'it'} is {_short(found)}, expected a list"
     held = cast("list[object]", found)

@@ -103,9 +103,7 @@ async def choose_night(
         BadTask: a task that it names cannot be imported.
         TildawnError: the ledger takes nothing.
     """
-    terms = Terms(
-        at_window=options.at_window, simulated=options.simulated, edited=options.edited
-    )
+    terms = Terms(at_window=options.at_window, simulated=options.simulated, edited=options.edited)
     return await accept_night(
         engine.ledger, ids, compiled=compiled, terms=terms, now=engine.clock.wall()
     )
@@ -142,15 +140,11 @@ async def conduct_night(
             restarted=options.restarted,
         ),
     )  # fmt: skip
-    end = await conductor.run(
-        opens=hours.opens, closes=hours.closes, report_at=hours.report_at
-    )
+    end = await conductor.run(opens=hours.opens, closes=hours.closes, report_at=hours.report_at)
     return NightEnd(chosen.night, end)
 
 
-def _hours(
-    plan: Plan, row: NightRow, options: NightOptions, chosen: Chosen, now: Micros
-) -> Hours:
+def _hours(plan: Plan, row: NightRow, options: NightOptions, chosen: Chosen, now: Micros) -> Hours:
     """When the work may begin and when it has to end."""
     if chosen.fresh:
         return Hours(
@@ -160,9 +154,7 @@ def _hours(
         return Hours(opens=now)
     if options.restarted and row.openings and row.state != "parked":
         # The same night goes on after a crash, even when its window has closed meanwhile.
-        return Hours(
-            opens=now, closes=Micros(row.closes) or NEVER, report_at=Micros(row.report_at)
-        )
+        return Hours(opens=now, closes=Micros(row.closes) or NEVER, report_at=Micros(row.report_at))
     return hours_of(plan.night, now, at_window=True)
 
 

@@ -33,15 +33,17 @@ class ItemState:
         self.bad: dict[str, str] = {}
         #: Runs that are done and whose checks have not answered yet.
         self.unjudged: set[str] = set()
-        #: Questions to the owner that are not answered yet.
+        #: Questions that wait for the owner, and those whose answer is being taken in.
         self.asked: set[str] = set()
+        self.answering: set[str] = set()
 
     @property
     def ended(self) -> bool:
         """Whether every planned run has ended somehow; one that is held has."""
         return self.skipped or (
-            self.expanded >= self.planned and not self.open and not self.unjudged
-        )
+            self.expanded >= self.planned
+            and not self.open and not self.unjudged and not self.answering
+        )  # fmt: skip
 
     @property
     def well(self) -> bool:
@@ -126,6 +128,22 @@ class Progress:
         else:
             self.tally.forget(row.run)
             state.open.add(row.run)
+
+    def asked(self, row: RunRow) -> None:
+        """A question was asked, answered, or its answer was taken in.
+
+        Raises:
+            Nothing.
+        """
+        state = self.items[row.item]
+        state.asked.discard(row.run)
+        state.answering.discard(row.run)
+        if row.state == "held":
+            state.asked.add(row.run)
+        else:
+            state.answering.add(row.run)
+            if row.state in AT_REST:
+                self.to_judge.append(row)
 
     def judged(self, item: str, run: str, seq: int, *, refuted: bool) -> None:
         """The checks of a run have answered, at a position.
@@ -270,10 +288,8 @@ def _load_questions(reader: Reader, progress: Progress) -> None:
     """Questions to the owner: those that wait, and those whose answer is not told yet."""
     where = "night = ? AND evidence_for <> '' AND task = ?"
     for row in reader.rows(RunRow, where, (progress.night, ASK), order="state_at"):
-        if row.state not in {"done", "failed", "cancelled"}:
-            progress.items[row.item].asked.add(row.run)
-        elif _unanswered(reader, row):
-            progress.to_judge.append(row)
+        if row.state not in {"done", "failed", "cancelled"} or _unanswered(reader, row):
+            progress.asked(row)
 
 
 def _unanswered(reader: Reader, row: RunRow) -> bool:

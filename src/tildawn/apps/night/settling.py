@@ -178,7 +178,7 @@ class Settling:
 
     async def _answered(self, look: RunRow) -> Verdict | None:
         state = self._progress.items[look.item]
-        state.asked.discard(look.run)
+        state.answering.discard(look.run)
         if look.state != "done":
             return None  # Nobody said anything: the verdict stays unknown.
         with self._ledger.read() as reader:

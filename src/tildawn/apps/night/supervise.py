@@ -78,8 +78,13 @@ class Supervisor:
     """Looks after one worker until it ends on purpose, or until it is told to leave."""
 
     def __init__(
-        self, orders: Orders, clock: Clock, *, pace: Pace | None = None,
-        relay: Relay | None = None, tell: Callable[[Event], None] | None = None,
+        self,
+        orders: Orders,
+        clock: Clock,
+        *,
+        pace: Pace | None = None,
+        relay: Relay | None = None,
+        tell: Callable[[Event], None] | None = None,
     ) -> None:
         """Take the orders.
 
@@ -287,9 +292,7 @@ async def _lines(descriptor: int, take: Callable[[bytes], None]) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 20)
     pipe = os.fdopen(descriptor, "rb", buffering=0)
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), pipe
-    )
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     try:
         while True:
             try:
