@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -75,6 +75,15 @@ class Shop:
     url: str = ""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.shop = shop
+        shop.url = f"http://127.0.0.1:{self.server_port}"
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -83,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def shop(self) -> Shop:
-        return self.server.shop  # type: ignore[attr-defined]
+        return cast("_Server", self.server).shop
 
     def do_GET(self) -> None:
         self.shop.requests.append(("GET", self.path))
@@ -114,10 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def shop() -> Iterator[Shop]:
     """A shop with an HTTP server of its own."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    made = Shop(url=f"http://127.0.0.1:{server.server_port}")
-    server.shop = made  # type: ignore[attr-defined]
+    made = Shop()
+    server = _Server(made)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield made
@@ -141,8 +148,8 @@ class Bedroom:
         self.provider = ProviderSettings()
         self.leave = asyncio.Event()
         self.ledger = self._open()
-        self.engine: Engine = None  # type: ignore[assignment]
-        self.around: Surroundings = None  # type: ignore[assignment]
+        self.engine: Engine = cast("Engine", None)
+        self.around: Surroundings = cast("Surroundings", None)
 
     def _open(self) -> Ledger:
         return Ledger.open(
@@ -284,7 +291,8 @@ class Bedroom:
             Whether it came to that; False when the night ended before.
         """
         await self.begin()
-        ledger, counted, real = self.ledger, [0], self.ledger.append
+        ledger: Any = self.ledger
+        counted, real = [0], ledger.append
 
         async def append(*args: Any, **kwargs: Any) -> Any:
             counted[0] += 1
@@ -295,13 +303,13 @@ class Bedroom:
                 raise Crash
             return answer
 
-        ledger.append = append  # type: ignore[method-assign]
+        ledger.append = append
         try:
             await self.run(**options)
         except Crash:
             await self.crash()
             return True
-        del ledger.append  # type: ignore[method-assign]
+        del ledger.append
         await self.end()
         return False
 

@@ -26,7 +26,7 @@ from tildawn.units import SECOND, Micros
 
 
 SPACE_MIN = 100_000_000
-"""Bytes that have to be free. Source: mission 1.4, "disk > 100 MB"."""
+"""Bytes that have to be free: room for the ledger of any night, with pictures to spare."""
 
 PATIENCE = Micros(10 * SECOND)
 """For the list of models; a provider that needs longer for it is not fit for a night."""

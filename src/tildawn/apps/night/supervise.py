@@ -28,7 +28,7 @@ LEAVING = Micros(9 * SECOND)
 """How long a worker that was told to leave may take: within ten seconds all are gone."""
 
 REPORTING = Micros(90 * SECOND)
-"""How long a report may take. Source: mission 1.4, "whole report <= 90 s"."""
+"""How long a report may take; one of a large house takes a few seconds."""
 
 _EOF = Micros(1 * SECOND)
 """How long the output of a dead worker is waited for; a stray child of it may hold the pipe."""
