@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tildawn.engine.engine import Engine
+from tildawn.engine.engine import Engine, Threads
 from tildawn.engine.owner import Options, Owner
 from tildawn.engine.queue import Limits
 from tildawn.engine.task import Retry, TaskDef, Tasks, task
@@ -36,6 +36,7 @@ class Workshop:
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         """Found the house."""
+        self.threads: Threads | None = None
         self.folder = folder
         self.clock = ManualClock()
         self.ids = Ids(self.clock)
@@ -63,6 +64,7 @@ class Workshop:
             tasks=self.tasks,
             clock=self.clock,
             limits=self.limits,
+            threads=self.threads,
             context=lambda asking: Context(asking, lambda text, **_: self.logged.append(text)),
         )
 

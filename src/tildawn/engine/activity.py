@@ -70,17 +70,21 @@ class Activity:
         finally:
             while self.aim:
                 try:
-                    self._settle()
+                    overran = self._settle() or overran
                 except Overran:
                     overran = True
         return overran
 
-    def _settle(self) -> None:
+    def _settle(self) -> bool:
+        """Wait for the watchdog to make up its mind; whether it fired."""
         while self.aim not in {0, FIRED}:
-            pass  # The watchdog is between two statements.
-        if self.aim == FIRED and self._shoot is not None:
-            self._shoot(self.ident, None)
-            self.aim = 0
+            pass  # It is between two statements.
+        if self._shoot is None or self.aim == 0:
+            return False
+        # Task code may have caught it, or it is still to come: it ended the activation anyway.
+        self._shoot(self.ident, None)
+        self.aim = 0
+        return True
 
     def stop(self, serial: int) -> bool:
         """Stop an activation, from another thread.

@@ -26,6 +26,7 @@ from typing import NoReturn
 import msgspec
 
 from tildawn.clock import Clock
+from tildawn.engine import activity
 from tildawn.engine.activity import Activity
 from tildawn.units import MILLISECOND, SECOND, Micros
 
@@ -189,7 +190,12 @@ class Watchdog:
         # Documented for this use, underscore or not.
         frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  see above
         frame = frames.get(self.activity.ident)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        if frame is None:
+            return ""
+        stack = traceback.extract_stack(frame)
+        # What the loop and the engine did to get there is the same every time.
+        ours = [place for place, one in enumerate(stack) if one.filename == activity.__file__]
+        return "".join(traceback.format_list(stack[ours[-1] + 1 :] if ours else stack))
 
     # -- the thread ----------------------------------------------------------------------
 
@@ -212,7 +218,10 @@ class Watchdog:
 
     def _look_for_ever(self, cpu: Callable[[], Micros]) -> None:
         while not self._stopped.wait(self._patience.look / SECOND):
-            self.look(self._clock.mono(), cpu())
+            try:
+                self.look(self._clock.mono(), cpu())
+            except RuntimeError:
+                return  # The loop was closed without `stop`; there is nothing to look at.
 
 
 def cpu_of(ident: int) -> Callable[[], Micros]:

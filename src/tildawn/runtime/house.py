@@ -43,8 +43,9 @@ class House:
         self.ids = Ids(clock)
         self.tasks = HouseTasks(ledger, folder.parent)
         self.engine: Engine = engine_of(
-            ledger, tasks=self.tasks, clock=clock, settings=settings.engine, context=self._context
-        )
+            ledger, tasks=self.tasks, clock=clock, settings=settings.engine, context=self._context,
+            folder=folder,
+        )  # fmt: skip
         self.owner = Owner(self.engine, self.ids)
         #: Whether the engine has been started.
         self.working = False

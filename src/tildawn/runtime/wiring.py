@@ -3,12 +3,15 @@
 What it is not: the opening of a house; that is `tildawn.runtime.house`.
 """
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tildawn.clock import Clock
 from tildawn.engine.engine import Engine, MakeContext, Threads
 from tildawn.engine.queue import Limits
 from tildawn.engine.task import Tasks
+from tildawn.engine.watchdog import Kept, Watchdog, ends_process
 from tildawn.facts import call, house, night, run, step, task
 from tildawn.facts.fact import Registry
 from tildawn.guard.bypass import task_code
@@ -40,6 +43,10 @@ PROJECTIONS: tuple[Projection, ...] = (HOUSE, TASK, RUN, STORY, STEP, CALL, NIGH
 """Every table, in the order in which they are folded."""
 
 
+STACKS = "stacks.txt"
+"""File of a house with the stacks of a process that ended itself."""
+
+
 def engine_of(
     ledger: Ledger,
     *,
@@ -47,6 +54,7 @@ def engine_of(
     clock: Clock,
     settings: EngineSettings,
     context: MakeContext,
+    folder: Path,
 ) -> Engine:
     """An engine that does nothing before it is started.
 
@@ -56,6 +64,7 @@ def engine_of(
         clock: the machine's.
         settings: how much to do at once.
         context: makes what a task gets.
+        folder: the house; the stacks of a process that had to end itself are kept there.
 
     Raises:
         Nothing.
@@ -75,5 +84,20 @@ def engine_of(
         threads=Threads(
             activation=task_code,
             pool=ThreadPoolExecutor(settings.threads, thread_name_prefix="tildawn-step"),
+            watchdog=Watchdog(clock, warn=blocks, fatal=ends_process(folder / STACKS)),
         ),
+    )
+
+
+def blocks(kept: Kept) -> None:
+    """Write into the log that task code keeps the event loop, and where.
+
+    Raises:
+        Nothing.
+    """
+    logging.getLogger("tildawn.engine").warning(
+        "task code has kept the event loop for %d ms:\n%s",
+        kept.blocked_ms,
+        kept.stack,
+        extra={"said": {"run": kept.run}},
     )
