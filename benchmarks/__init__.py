@@ -1,0 +1,1 @@
+"""Measurements of this project beside others, in one run, interleaved."""
