@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tildawn.errors import Busy, TildawnError
 from tildawn.facts import call as call_facts
 from tildawn.facts import house as house_facts
 from tildawn.facts import run as run_facts
@@ -115,9 +116,17 @@ class WatchedLedger(Ledger):
     """A real ledger that knows how many appends are on their way, so that time can stand still."""
 
     on_their_way = 0
+    #: Errors that the disk has ready for the next appends.
+    trouble: list[TildawnError]
 
     def submit(self, entries: Any, *, expect: Any = (), done: Any = None, **said: Any) -> None:
         """See `Ledger.submit`."""
+        if self.trouble:
+            error = self.trouble.pop(0)
+            if isinstance(error, Busy):
+                raise error
+            asyncio.get_running_loop().call_soon(done, error)
+            return
 
         def counted(outcome: Any) -> None:
             self.on_their_way -= 1
@@ -137,10 +146,12 @@ class House:
         self.ledger = self._open()
 
     def _open(self) -> WatchedLedger:
-        return WatchedLedger.open(
+        ledger = WatchedLedger.open(
             self.folder, registry=REGISTRY, projections=(RUN, CALL), clock=self.clock,
             ids=Ids(self.clock), build="test",
         )  # fmt: skip
+        ledger.trouble = []
+        return ledger
 
     def reopen(self) -> None:
         """Lay the pen down and take it again."""

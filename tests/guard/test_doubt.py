@@ -12,6 +12,7 @@ from tildawn.errors import BadValue
 from tildawn.facts.run import RunAnswered, RunHeld, RunStarted
 from tildawn.guard.recover import resolution
 from tildawn.guard.request import Absent, Ended, Found, Hold, Later, Unclear
+from tildawn.guard.retry import RetryPolicy
 from tildawn.units import SECOND, Micros
 
 
@@ -45,6 +46,20 @@ def test_a_lost_call_that_may_repeat_is_made_again_under_its_key(play, house, re
     play(scene)
     assert ["CallDispatched", "CallDoubted", "CallDispatched", "CallSettled"] == house.kinds()[:4]
     assert (2, 1) == (house.row().attempt, house.row().failures)
+
+
+def test_a_death_of_ours_uses_up_no_try(play, house) -> None:
+    """Three crashes are no reason to give up on a provider that has not failed once."""
+
+    async def scene(s) -> None:
+        for _ in range(3):
+            await s.lose()
+        s.world.script = [s.fault("network"), s.fault("network"), b"2"]
+        assert isinstance(await s.drive(s.call()), Ended)
+        assert b"2" == s.ear.only[1]
+
+    play(scene)
+    assert (6, 3, 5) == (house.row().attempt, house.row().tries, house.row().failures)
 
 
 def test_a_key_protects_only_the_request_it_was_made_for(play, house) -> None:
@@ -260,6 +275,24 @@ def test_a_failed_call_is_made_anew_when_the_run_goes_back_before_it(play, house
         assert isinstance(await s.drive(s.call(repeat="never")), Ended)
         assert (2, 1) == (house.row().attempt, house.row().tries)
         assert ["quota", ""] == [fact.data.fault for _, fact, _ in s.ear.heard]
+
+    play(scene)
+
+
+def test_going_back_is_no_retry_of_the_route(play, house) -> None:
+    """The owner or the run decided on it; the budget is there against storms of our own."""
+    policy = RetryPolicy(budget_least=2)
+
+    async def scene(s) -> None:
+        s.world.script = [s.fault("network")] * 3
+        assert isinstance(await s.drive(s.call(retry=policy)), Ended)
+        house.run_attempt += 1
+        house.say(
+            RunHeld(why="failed"), RunAnswered(choice="retry", void=house.row().settled),
+            RunStarted(attempt=house.run_attempt),
+        )  # fmt: skip
+        assert isinstance(await s.drive(s.call(retry=policy)), Ended)
+        assert b'"done"' == s.ear.heard[-1][2]
 
     play(scene)
 

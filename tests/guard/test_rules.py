@@ -55,6 +55,21 @@ def test_what_a_failure_did_in_the_world_follows_from_what_is_known(sent, status
     assert fault.effect == seen(fault, sent=True).effect
 
 
+@pytest.mark.parametrize(
+    ("status", "effect"), [(None, "unknown"), (422, "none"), (408, "unknown"), (409, "unknown")]
+)
+def test_a_fault_that_does_not_name_its_effect_is_judged_by_its_status(status, effect) -> None:
+    """Any exception with the attributes is a fault; a conflict may speak of our own first try."""
+
+    class Other(Exception):
+        kind, detail, sent, retry_after = "server", "x", True, None
+
+        def __init__(self) -> None:
+            self.status = status
+
+    assert Effect(effect) == seen(Other(), sent=False).effect
+
+
 def test_an_exception_without_attributes_is_unknown() -> None:
     """Guessing a class for it would hide what nobody has understood."""
     assert ("unknown", Effect.UNKNOWN) == (
@@ -160,15 +175,16 @@ def test_alarms_ring_in_their_order_and_never_before_their_time() -> None:
         alarms = Alarms(clock)
         for at in (50, 20, 90, 20, 10):
             alarms.set(at, lambda at=at: rung.append((at, clock.mono())))
+        await clock.sleepers()
+        alarms.set(5, lambda: rung.append((5, clock.mono())))
         kept = alarms.set(30, lambda: rung.append("never"))
         kept.cancel()
         kept.cancel()
-        while len(rung) < 5:
-            await clock.sleepers()
-            clock.advance(clock.next_due() or Micros(0))
+        while len(rung) < 6:
             for _ in range(5):
                 await asyncio.sleep(0)
-        assert [(at, at) for at in (10, 20, 20, 50, 90)] == rung
+            clock.advance(clock.next_due() or Micros(0))
+        assert [(at, at) for at in (5, 10, 20, 20, 50, 90)] == rung
         alarms.close()
 
     asyncio.run(scene())

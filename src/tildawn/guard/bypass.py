@@ -122,10 +122,8 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
 
 
 def _refuse(event: str, args: tuple[object, ...]) -> None:
-    what = _target(event, args)
-    with outside():  # making the error must not be refused in its turn
-        message = f"task code reached outside by itself: {event}{what}"
-        raise Bypassed(message, hint=REFUSED[event], event=event)
+    message = f"task code reached outside by itself: {event}{_target(event, args)}"
+    raise Bypassed(message, hint=REFUSED[event], event=event)
 
 
 def _target(event: str, args: tuple[object, ...]) -> str:
