@@ -28,7 +28,7 @@ nitpicky = True
 # Signatures also name private types, which have no page of their own.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!tildawn).*"),
-    ("py:class", r"tildawn\.(engine|runtime|units)\..*"),
+    ("py:class", r"tildawn\.(engine|guard|providers|runtime|units)\..*"),
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

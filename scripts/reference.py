@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from tildawn.faces.catalog import OPERATIONS
+from tildawn.facts import call, house, night, run, step, task
+from tildawn.facts.fact import FactData
 from tildawn.runtime.setting import SETTINGS, shown
 
 
@@ -89,7 +91,67 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     return "" if field.required else ", else empty"
 
 
-PAGES = {"operations.md": operations_page, "settings.md": settings_page}
+FACTS_HEAD = """\
+# Facts
+
+Every kind of fact that a ledger of this version holds, by the part of Tildawn that writes it.
+What stands around each fact, such as its time and its run, is in [the body of a fact](../spec/fact-body.md).
+
+A *payload* is a value of yours: the fact holds only its salted digest, and the value can be erased without touching the fact.
+Times are microseconds since 1970-01-01 UTC, money is in millionths of a US dollar.
+A field that has its default is left out of the body.
+This page is made from the program by `python scripts/reference.py`.
+"""
+
+FACT_GROUPS = (
+    ("The house", house.KINDS),
+    ("Tasks", task.KINDS),
+    ("Nights", night.KINDS),
+    ("Runs", run.KINDS),
+    ("Inside a run", step.KINDS),
+    ("Calls, budgets and child processes", call.KINDS),
+)
+
+
+def facts_page() -> Iterator[str]:
+    """The lines of docs/reference/facts.md."""
+    yield FACTS_HEAD
+    for title, kinds in FACT_GROUPS:
+        yield f"## {title}\n"
+        for kind in kinds:
+            yield from _fact(kind)
+
+
+def _fact(kind: type[FactData]) -> Iterator[str]:
+    yield f"### `{kind.__name__}`\n"
+    yield f"{inspect.cleandoc(kind.__doc__ or '').replace('``', '`')}\n"
+    said = comments_of(kind)
+    for field in msgspec.structs.fields(kind):
+        what = "payload" if field.name in kind.PAYLOADS else annotation(field.type)
+        comment = f": {said[field.name]}" if field.name in said else ""
+        yield f"- `{field.name}` ({what}{default(field)}){comment}"
+    yield ""
+
+
+def comments_of(kind: type[FactData]) -> dict[str, str]:
+    """What the source says above each field, behind ``#:``."""
+    said: dict[str, str] = {}
+    comment = ""
+    for line in inspect.getsource(kind).splitlines():
+        if hit := re.match(r"    #: (.*)", line):
+            comment = f"{comment} {hit[1]}".strip()
+        elif hit := re.match(r"    (\w+): ", line):
+            if comment:
+                said[hit[1]] = comment.replace("``", "`")
+            comment = ""
+    return said
+
+
+PAGES = {
+    "facts.md": facts_page,
+    "operations.md": operations_page,
+    "settings.md": settings_page,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 from tildawn import errors
+from tildawn.engine import ending
 from tildawn.errors import TildawnError
+from tildawn.guard.request import CHOICES
+from tildawn.projections.run import MOVES
 from tildawn.runtime.plan import compile_body, compile_plan
 
 
@@ -156,6 +159,61 @@ def test_every_operation_is_documented() -> None:
     described = set(re.findall(r"^## `([\w.-]+)`$", page, re.MULTILINE))
 
     assert declared == described
+
+
+def test_the_legal_moves_of_a_run_are_those_of_the_table() -> None:
+    """Whoever wonders why a run may not go on looks there."""
+    page = (ROOT / "docs/reference/run-states.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+` ?)+)\|$", page, re.MULTILINE)
+    said = {(was, becomes) for was, others in rows for becomes in re.findall(r"`(\w+)`", others)}
+
+    assert said == MOVES
+
+
+def test_every_reason_and_answer_of_a_held_run_is_explained() -> None:
+    """Somebody who is asked in the morning finds what the words mean."""
+    page = (ROOT / "docs/reference/run-states.md").read_text(encoding="utf-8")
+    offered = {
+        choice
+        for name, choices in vars(ending).items()
+        if name.endswith("_CHOICES")
+        for choice in choices
+    } | set(CHOICES)
+    explained = set(
+        re.findall(r"`([a-z-]+)`", "\n".join(re.findall(r"^\| `.*$", page, re.MULTILINE)))
+    )
+
+    assert set() == offered - explained
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_modules_shown_in_prose_can_be_imported(
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A name that moved breaks for the reader alone, unless it breaks here."""
+    text = page.read_text(encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ):
+        if "from tildawn import" not in block:
+            continue
+        name = f"shown_{re.sub('[^a-z]', '_', page.stem)}_{number}"
+        (tmp_path / f"{name}.py").write_text(block, encoding="utf-8")
+        importlib.invalidate_caches()
+        importlib.import_module(name)
+
+
+def test_the_test_shown_in_prose_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is shown as the way to test a task is itself a test, so it is run."""
+    text = (ROOT / "docs/how-to/test-your-task.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shown_test.py").write_text(shown[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    module = importlib.import_module("shown_test")
+
+    module.test_what_was_written_before_a_crash_is_not_written_again(tmp_path / "project")
 
 
 def test_decisions_are_numbered_without_gaps_and_complete() -> None:

@@ -12,11 +12,14 @@ from tildawn.units import duration, usd
 
 
 __all__ = [
+    "Artifact",
     "Context",
     "Effect",
+    "Outside",
     "Retry",
     "TildawnError",
     "__version__",
+    "call",
     "duration",
     "step",
     "task",
@@ -24,16 +27,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:  # what `_LAZY` loads, for those who read types and run nothing
+    from tildawn.engine.outcome import Artifact
     from tildawn.engine.task import Retry, task
     from tildawn.runtime.context import Context, step
+    from tildawn.runtime.outside.call import Outside, call
 
 #: The version of the installed distribution.
 __version__: str
 
 #: Where each name that is loaded on first use lives.
 _LAZY = {
+    "Artifact": "tildawn.engine.outcome",
     "Context": "tildawn.runtime.context",
+    "Outside": "tildawn.runtime.outside.call",
     "Retry": "tildawn.engine.task",
+    "call": "tildawn.runtime.outside.call",
     "step": "tildawn.runtime.context",
     "task": "tildawn.engine.task",
 }
