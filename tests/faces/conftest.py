@@ -103,7 +103,7 @@ class Program:
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         done = subprocess.run(
-            [sys.executable, "-m", "tildawn.faces.cli.main", *words],
+            [sys.executable, "-m", "tildawn", *words],
             cwd=self.folder,
             env=self.environ | (env or {}),
             capture_output=True,
@@ -133,6 +133,19 @@ class Program:
         said = worker.stderr.readline()
         assert said.startswith(WORKING), said + worker.stderr.read()
         return worker
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command that goes on."""
+        started = subprocess.Popen(
+            [sys.executable, "-m", "tildawn", *words],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(started)
+        return started
 
     def hold(self) -> subprocess.Popen[str]:
         """Start a process that holds the pen and does nothing else."""
@@ -168,10 +181,16 @@ class Program:
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
-                process.kill()
+                # A parent takes its worker along; only who does not obey is killed.
+                process.terminate()
+                try:
+                    process.wait(timeout=15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
             process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from tildawn.clock import Clock
-from tildawn.errors import BadSetting, TildawnError
+from tildawn.errors import TildawnError
 from tildawn.ledger.disk import NETWORK, file_system_of
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.pen import holder_of
-from tildawn.runtime.setting import Settings
+from tildawn.runtime.setting import SIMULATOR, Settings
 from tildawn.units import MILLISECOND, SECOND, Micros
 
 
@@ -229,31 +229,23 @@ async def _provider(settings: Settings, clock: Clock, environ: Mapping[str, str]
 async def _asked(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Check:
     from tildawn.providers.dialect import dialect  # noqa: PLC0415 - loads the HTTP client
     from tildawn.providers.fault import Fault  # noqa: PLC0415
-    from tildawn.providers.openai_compatible import OpenAiCompatible  # noqa: PLC0415
-    from tildawn.providers.wire import Wires  # noqa: PLC0415
+    from tildawn.runtime.surroundings import key_variable, provider_of  # noqa: PLC0415
 
-    provider = settings.provider
-    if provider.name == "sim" and not provider.base_url:
-        return _ok("provider", "the simulator, inside of the worker")
-    row = dialect(provider.name)
-    variable = provider.key_variable or f"{provider.name.upper()}_API_KEY"
-    key = environ.get(variable)
-    if row.key_needed and not key:
-        return Check(name="provider", verdict=State.FAIL, saw=f"{provider.name}: no key",
+    wanted = settings.provider
+    variable = key_variable(wanted)
+    if wanted.name != SIMULATOR and dialect(wanted.name).key_needed and not environ.get(variable):
+        return Check(name="provider", verdict=State.FAIL, saw=f"{wanted.name}: no key",
                      advice=f"export {variable}=…")  # fmt: skip
-    client = OpenAiCompatible(
-        row, wires=Wires(clock=clock), key=key, base_url=provider.base_url or None
-    )
+    client = provider_of(wanted, clock=clock, env=environ)
+    assert client is not None, "a provider is set"
     try:
         names = await client.models(idempotency_key="doctor")
     except Fault as error:
-        return Check(name="provider", verdict=State.FAIL, saw=f"{provider.name}: {error}",
+        return Check(name="provider", verdict=State.FAIL, saw=f"{wanted.name}: {error}",
                      advice="look at the key and at provider.base_url")  # fmt: skip
-    except BadSetting as error:
-        return Check(name="provider", verdict=State.FAIL, saw=str(error), advice=error.hint or "")
     finally:
         await client.aclose()
-    return _ok("provider", f"{provider.name} answers, {len(names)} models")
+    return _ok("provider", f"{wanted.name} answers, {len(names)} models")
 
 
 def _existing(folder: Path) -> Path:

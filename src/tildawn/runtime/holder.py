@@ -1,20 +1,17 @@
 """The process that holds the pen, as other processes of its owner reach it.
 
-What it is not: the server; that is `tildawn.faces.local`.  Here is what both ends agree on, and
-the asking.
+What it is not: the server (`tildawn.faces.local`) or the asking (`tildawn.runtime.line`).  Here
+is what both ends agree on.
 """
 
 import hashlib
 import os
-import re
 import stat
 from pathlib import Path
 
 import msgspec
 
-from tildawn.errors import Busy, HouseUnusable, Misused, TildawnError
-from tildawn.runtime.operation import Refusal, error_of
-from tildawn.runtime.version import BUILD
+from tildawn.errors import HouseUnusable
 
 
 PROTOCOL = 1
@@ -36,6 +33,8 @@ class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     house: str
     epoch: int
     pid: int
+    #: Whoever started it is gone, so nobody looks after it any more.
+    orphan: bool = False
 
 
 class Absent(Exception):
@@ -86,63 +85,3 @@ def private_folder(path: Path, *, make: bool) -> bool:
             message = f"{folder} is not a folder that only you can use"
             raise HouseUnusable(message, hint=f"remove {folder}, or set XDG_RUNTIME_DIR")
     return True
-
-
-def ask_holder(folder: Path, operation: str, body: bytes, *, silence: float = SILENCE) -> bytes:
-    """Ask the holder of a house to run an operation.
-
-    Args:
-        folder: the house.
-        operation: its name in the table.
-        body: its input as JSON.
-        silence: seconds to wait for an answer.
-
-    Returns:
-        Its output as JSON.
-
-    Raises:
-        Absent: nobody listens.
-        Busy: the holder is silent.
-        Misused: the other side is another build.
-        TildawnError: what the holder refused with.
-    """
-    import httpx2  # noqa: PLC0415 - most commands never need it
-
-    path = socket_path(folder)
-    if not private_folder(path.parent, make=False):
-        raise Absent
-    transport = httpx2.HTTPTransport(uds=str(path))
-    with httpx2.Client(
-        transport=transport, base_url="http://holder", timeout=silence, trust_env=False
-    ) as client:
-        try:
-            _agree(msgspec.json.decode(client.get("/hello").content, type=Greeting))
-            answer = client.post(f"/operations/{operation}", content=body)
-        except (httpx2.ConnectError, httpx2.RemoteProtocolError, httpx2.ReadError) as error:
-            raise Absent from error
-        except httpx2.TimeoutException as error:
-            message = f"the process that holds {folder} has been silent for {silence:g} s"
-            raise Busy(message, hint="try again; tildawn doctor shows who holds it") from error
-    if answer.status_code == 200:  # noqa: PLR2004 - OK of HTTP
-        return answer.content
-    raise _refused(answer.content)
-
-
-def _refused(body: bytes) -> TildawnError:
-    try:
-        return error_of(msgspec.json.decode(body, type=Refusal))
-    except msgspec.DecodeError:
-        return TildawnError("the holder of the house answered with something else than an answer")
-
-
-def _agree(greeting: Greeting) -> None:
-    if greeting.protocol == PROTOCOL and greeting.build == BUILD:
-        return
-    message = f"process {greeting.pid} holds the house with build {greeting.build}; this is {BUILD}"
-    if (greeting.protocol, _order(greeting.build)) > (PROTOCOL, _order(BUILD)):
-        raise Misused(message, hint="this side is older: pip install --upgrade tildawn")
-    raise Misused(message, hint=f"that side is older: end process {greeting.pid}, then tildawn up")
-
-
-def _order(build: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", build)]

@@ -17,7 +17,7 @@ from tildawn.errors import Busy, HouseLocked, HouseUnusable
 from tildawn.faces.cli.asked import asked
 from tildawn.ledger.layout import Layout
 from tildawn.runtime.config import Config, load
-from tildawn.runtime.holder import SILENCE, Absent, ask_holder
+from tildawn.runtime.holder import SILENCE, Absent
 from tildawn.runtime.house import NAME, House, find_house
 from tildawn.runtime.operation import Desk, Effect, Operation
 from tildawn.units import SECOND
@@ -101,6 +101,8 @@ def _write(
         try:
             house = House.open(folder, config.settings, mode="write", clock=clock)
         except HouseLocked as locked:
+            from tildawn.runtime.line import ask_holder  # noqa: PLC0415 - loads an HTTP client
+
             try:
                 answer = ask_holder(folder, operation.name, body)
             except Absent:

@@ -18,7 +18,7 @@ from tildawn.faces.cli.asked import asked, options
 from tildawn.faces.cli.words import columns, tell
 from tildawn.runtime.doctor import State
 from tildawn.runtime.founding import Founded, found_house
-from tildawn.runtime.holder import Absent, ask_holder
+from tildawn.runtime.holder import Absent
 from tildawn.runtime.house import NAME, House
 from tildawn.runtime.operations import house
 from tildawn.units import SECOND
@@ -62,6 +62,8 @@ def takeover(yes: bool) -> None:
         holder = f"process {status.holder}" if status.holder else "nobody, as it seems"
         question = f"The pen of {folder} is held by {holder}. Take it over?"
         click.confirm(question, abort=True, err=True)
+    from tildawn.runtime.line import ask_holder  # noqa: PLC0415 - only this one needs it
+
     # Without an answer it is gone, or holds the pen without a socket; the pen itself decides.
     with suppress(Absent):
         ask_holder(folder, house.LEAVE.name, b"{}")

@@ -111,13 +111,18 @@ def sentence(news: News) -> str:
         Nothing.
     """
     times = Times("UTC")
-    where = f" {news.item}" if news.item else ""
-    run = f" {news.run[-8:]}" if news.run else ""
+    subject = " ".join(word for word in (news.item, news.run[-8:]) if word)
     said = _SENTENCES.get(news.kind)
     if said is None:
         done = f" ({news.ended} of {news.planned})" if news.planned else ""
-        return f"{news.kind}{where}{run}: {news.what}{done}"
-    return said.format(runs=count(news.planned, "run"), until=times.iso(news.until), what=news.what)
+        what = f": {news.what}" if news.what else ""
+        return f"{news.kind} {subject}{what}{done}"
+    return said.format(
+        runs=count(news.planned, "run"),
+        until=times.iso(news.until),
+        what=news.what,
+        item=news.item,
+    )
 
 
 _SENTENCES = {
@@ -125,6 +130,7 @@ _SENTENCES = {
     "continued": "Goes on: {runs} planned; nothing on record runs again.",
     "waiting": "Waits until {until}.",
     "opened": "The night is open.",
+    "expanded": "{item}: rows became runs.",
     "stopped": "Stopped by the rule {what}; no new run begins.",
     "parked": "Parked: {what}. Run it again to go on.",
     "closed": "The night has ended: {what}.",

@@ -37,11 +37,17 @@ def application(desk: Desk) -> Starlette:
     Raises:
         Nothing.
     """
+    parent = os.getppid()
 
     async def hello(_: Request) -> Response:
         ledger = desk.house.ledger
         said = Greeting(
-            protocol=PROTOCOL, build=BUILD, house=ledger.name, epoch=ledger.epoch, pid=os.getpid()
+            protocol=PROTOCOL,
+            build=BUILD,
+            house=ledger.name,
+            epoch=ledger.epoch,
+            pid=os.getpid(),
+            orphan=os.getppid() != parent,
         )
         return _json(msgspec.json.encode(said))
 

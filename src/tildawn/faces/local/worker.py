@@ -10,23 +10,29 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
 from tildawn.apps.night.desk import prepare
-from tildawn.clock import SystemClock
-from tildawn.errors import TildawnError
+from tildawn.clock import Clock, SystemClock
+from tildawn.errors import HouseLocked, TildawnError
 from tildawn.faces.local.application import application
 from tildawn.faces.local.nightly import look_ahead, settled, spend_night
 from tildawn.faces.local.server import listening
 from tildawn.runtime.config import Config, load
-from tildawn.runtime.holder import socket_path
+from tildawn.runtime.holder import Absent, socket_path
 from tildawn.runtime.house import House
 from tildawn.runtime.job import Job, house_of
+from tildawn.runtime.line import ask_holder, greeting_of
 from tildawn.runtime.logbook import end_log, keep_log
 from tildawn.runtime.operation import Desk, refusal_of
+from tildawn.runtime.operations.house import LEAVE
 from tildawn.runtime.plan import Compiled
 from tildawn.runtime.working import working
+from tildawn.units import SECOND, Micros
 
 
 _log = logging.getLogger(__name__)
@@ -36,6 +42,12 @@ PARKED = 75
 
 BROKE = 70
 """Exit code of a worker with a fault of its own. Source: EX_SOFTWARE of sysexits."""
+
+HAND_OVER = Micros(10 * SECOND)
+"""How long a worker without a parent may take to give the pen up."""
+
+LOOK_EVERY = 0.05
+"""Seconds between two tries to take the pen."""
 
 PATIENCE = 8.0
 """Seconds after which a worker that was asked to go goes without order; the promise is 10."""
@@ -78,13 +90,37 @@ def _work(job: Job, *, restarted: bool) -> int:
         config = msgspec.structs.replace(config, settings=settings)
         ahead = look_ahead(job.night, folder, settings, clock, restarted=restarted)
         compiled = asyncio.run(ahead)
-    house = House.open(folder, config.settings, mode="write", clock=clock)
+    house = _open(folder, config, clock)
     handler = keep_log(folder, config.settings.log)
     try:
         return asyncio.run(_Worker(house, config, job).serve(compiled, restarted=restarted))
     finally:
         house.close()
         end_log(handler)
+
+
+def _open(folder: Path, config: Config, clock: Clock) -> House:
+    """Take the pen; a worker whose parent was killed gives it up for one that has a parent."""
+    until = clock.mono() + HAND_OVER
+    asked = False
+    while True:
+        try:
+            return House.open(folder, config.settings, mode="write", clock=clock)
+        except HouseLocked:
+            if clock.mono() > until or not (asked or _is_orphan(folder)):
+                raise
+        if not asked:
+            asked = True
+            with suppress(Absent):
+                ask_holder(folder, LEAVE.name, b"{}")
+        threading.Event().wait(LOOK_EVERY)
+
+
+def _is_orphan(folder: Path) -> bool:
+    try:
+        return greeting_of(folder).orphan
+    except (Absent, TildawnError):
+        return False  # it says nothing, so it stays in its right
 
 
 class _Worker:
@@ -134,7 +170,7 @@ def say(line: str) -> None:
     Raises:
         Nothing.
     """
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the voice of the worker
+    _write(sys.stderr, line)
 
 
 def print_line(line: str) -> None:
@@ -143,4 +179,11 @@ def print_line(line: str) -> None:
     Raises:
         Nothing.
     """
-    print(line, flush=True)  # noqa: T201 - the voice of the worker
+    _write(sys.stdout, line)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """A night does not end because nobody listens any more; the ledger has it all."""
+    with suppress(OSError, ValueError):
+        stream.write(f"{line}\n")
+        stream.flush()

@@ -1,0 +1,204 @@
+"""Nights from the command line, through real deaths: parent, worker, socket, report.
+
+What it is not: a test of the night's rules; the application has those.
+"""
+
+import json
+import os
+import signal
+import subprocess
+from typing import Any
+
+
+PLAN = """
+version: 1
+night: { zone: "UTC", budget: "$1.00" }
+work:
+  - id: notes
+    title: Write notes
+    for_each: rows.csv
+    key: "{{ item.id }}"
+    concurrency: 1
+    steps:
+      - text: { chat: { prompt: "A note on {{ item.id }}", schema: { line: str } } }
+      - slow: { shell: { argv: [sh, slow.sh, "{{ item.id }}"] }, repeat: safe }
+      - note: { file: { write: "notes/{{ item.id }}.txt", content: "{{ text.line }}" } }
+    evidence:
+      - file: { path: "notes/{{ item.id }}.txt", exists: true }
+"""
+
+
+def prepared(program: Any, rows: int = 3) -> None:
+    """A plan, its rows, and the simulator; the shell steps wait as long as there is `wait`."""
+    (program.folder / "plan.yaml").write_text(PLAN)
+    (program.folder / "slow.sh").write_text(
+        'echo "$1" >> began\nwhile [ -e wait ]; do sleep 0.05; done\n'
+    )
+    (program.folder / "rows.csv").write_text("id\n" + "".join(f"n{n}\n" for n in range(rows)))
+    (program.folder / "tildawn.toml").write_text('[provider]\nname = "sim"\n')
+
+
+def started(program: Any, *words: str) -> "subprocess.Popen[str]":
+    """`tildawn night plan.yaml` with news as JSON lines."""
+    return program.start("night", "plan.yaml", "--json", *words)
+
+
+def news(night: "subprocess.Popen[str]", kind: str) -> dict[str, Any]:
+    """Read what the night says until it says that."""
+    assert night.stdout is not None
+    for line in night.stdout:
+        said = json.loads(line)
+        if said["kind"] == kind:
+            return said
+    raise AssertionError(night.stderr.read() if night.stderr else kind)
+
+
+def begun(program: Any, wanted: int = 1) -> None:
+    """Wait until so many shell steps have begun; the timeout of the test is the limit."""
+    while True:
+        try:
+            lines = (program.folder / "began").read_text().splitlines()
+        except FileNotFoundError:
+            lines = []
+        if len(lines) >= wanted:
+            return
+        program.ask("status")
+
+
+def test_a_night_whose_worker_is_killed_goes_on_by_itself(program: Any) -> None:
+    """The promise of the first page: kill it in the middle, and read a whole report."""
+    prepared(program)
+    (program.folder / "wait").touch()
+    night = started(program)
+    begun(program)
+    worker = program.ask("status")["holder"]
+    assert worker not in {0, night.pid}
+
+    os.kill(worker, signal.SIGKILL)
+    (program.folder / "wait").unlink()
+
+    assert news(night, "continued")["planned"] == 3
+    finished = news(night, "finished")
+    assert night.wait() == 0
+    assert "3 of 3 verified, simulated" in finished["head"]
+    report = json.loads(program.run("report", "--json").stdout)
+    assert report["simulated"]
+    assert program.ask("verify")["state"] == "proven"
+
+
+def test_a_night_told_to_end_parks_and_is_taken_up_by_its_number(program: Any) -> None:
+    """Ctrl-C costs nothing; the report says `tildawn resume 1`, which needs no plan file."""
+    prepared(program)
+    (program.folder / "wait").touch()
+    night = started(program)
+    begun(program)
+    night.send_signal(signal.SIGINT)
+    assert night.wait(timeout=12) == 75
+    (program.folder / "wait").unlink()
+    (program.folder / "plan.yaml").unlink()
+
+    resumed = program.run("resume", "1")
+
+    assert "3 of 3 verified" in resumed.stdout
+    assert "has ended" in program.run("resume", "1", code=2).stderr
+
+
+def test_an_edited_plan_is_asked_about_and_new_gives_the_old_night_up(program: Any) -> None:
+    """Neither the old work nor the new wish is guessed away."""
+    prepared(program)
+    (program.folder / "wait").touch()
+    night = started(program)
+    begun(program)
+    night.send_signal(signal.SIGTERM)
+    night.wait(timeout=12)
+    (program.folder / "wait").unlink()
+    plan = program.folder / "plan.yaml"
+    plan.write_text(plan.read_text().replace("Write notes", "Write other notes"))
+
+    asked = program.run("night", "plan.yaml", code=2)
+
+    assert "--continue" in asked.stderr
+    assert "3 of 3" in program.run("night", "plan.yaml", "--new").stdout
+
+
+def test_a_hang_up_of_the_terminal_does_not_end_a_night(program: Any) -> None:
+    """One closes the laptop's lid, or the window, and goes to bed."""
+    prepared(program, rows=1)
+    (program.folder / "wait").touch()
+    night = started(program)
+    begun(program)
+
+    night.send_signal(signal.SIGHUP)
+    (program.folder / "wait").unlink()
+
+    assert night.wait() == 0
+    assert "1 of 1 verified" in program.run("report").stdout
+
+
+def test_a_plan_with_models_and_no_provider_is_refused_with_three_fixes(program: Any) -> None:
+    """Nothing is sent to anybody by default, and nothing is made up unasked."""
+    prepared(program)
+    (program.folder / "tildawn.toml").unlink()
+
+    refused = program.run("night", "plan.yaml", code=2)
+
+    for fix in ("OPENAI_API_KEY", "ollama", "--simulate"):
+        assert fix in refused.stderr
+    assert program.ask("runs")["total"] == 0
+    assert "simulated" in program.run("night", "plan.yaml", "--simulate").stdout
+
+
+def test_a_window_that_the_plan_does_not_name_is_refused(program: Any) -> None:
+    """`--at window` without a window would begin now, or never."""
+    prepared(program)
+
+    assert "names no window" in program.run("night", "plan.yaml", "--at", "window", code=2).stderr
+
+
+def test_a_report_is_written_without_the_pen(program: Any) -> None:
+    """The parent of a dead worker asks for it while nobody, or somebody else, holds the house."""
+    prepared(program, rows=1)
+    (program.folder / "wait").touch()
+    night = started(program)
+    begun(program)
+
+    written = program.run("report", "--write")
+
+    assert "Report: " in written.stdout
+    pages = sorted(path.suffix for path in (program.house / "reports").iterdir())
+    assert pages == [".html", ".json", ".md"]
+    (program.folder / "wait").unlink()
+    assert night.wait() == 0
+
+
+def test_a_night_whose_parent_is_killed_is_handed_over_to_the_next_one(program: Any) -> None:
+    """Who is rude to the first process it finds types the same command again, and it goes on."""
+    prepared(program)
+    (program.folder / "wait").touch()
+    night = started(program)
+    begun(program)
+    worker = program.ask("status")["holder"]
+
+    night.kill()
+    night.wait()
+    again = started(program)
+
+    assert news(again, "continued")["planned"] == 3
+    assert program.ask("status")["holder"] not in {0, worker}
+    (program.folder / "wait").unlink()
+    assert "3 of 3 verified" in news(again, "finished")["head"]
+    assert again.wait() == 0
+
+
+def test_a_night_goes_on_when_nobody_reads_what_it_says(program: Any) -> None:
+    """A pager is closed, a pipe breaks; the work is not about the lines."""
+    prepared(program)
+    night = started(program)
+    assert night.stdout is not None
+    assert night.stderr is not None
+
+    night.stdout.close()
+    night.stderr.close()
+
+    assert night.wait() == 0
+    assert "3 of 3 verified" in program.run("report").stdout
