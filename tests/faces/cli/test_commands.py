@@ -4,6 +4,7 @@ What it is not: a test of two processes; those are beside the worker.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -377,3 +378,11 @@ def test_every_operation_has_a_name_of_its_own_and_one_line_of_help() -> None:
 
     assert sorted(set(names)) == sorted(names)
     assert all(one.help.endswith(".") and "\n" not in one.help for one in OPERATIONS)
+
+
+def test_every_command_has_its_place_on_the_reference_page() -> None:
+    """A command that is not described is found by accident."""
+    page = Path(__file__).parents[3] / "docs/reference/cli.md"
+    described = set(re.findall(r"`tildawn ([a-z]+)", page.read_text(encoding="utf-8")))
+
+    assert set(COMMANDS) <= described
