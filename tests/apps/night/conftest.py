@@ -23,7 +23,6 @@ from tildawn.clock import Clock, SystemClock
 from tildawn.engine.engine import Engine
 from tildawn.engine.owner import Owner
 from tildawn.engine.queue import Limits
-from tildawn.engine.task import Tasks
 from tildawn.facts.fact import Fact
 from tildawn.facts.house import ClockJumped
 from tildawn.ids import Ids
@@ -33,6 +32,7 @@ from tildawn.projections.run import RunRow
 from tildawn.runtime.context import Context
 from tildawn.runtime.setting import ProviderSettings, Settings
 from tildawn.runtime.surroundings import Surroundings, surroundings_of
+from tildawn.runtime.task import HouseTasks
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.testing.clock import ManualClock
 from tildawn.units import MILLISECOND, Micros, Seq
@@ -219,7 +219,7 @@ class Bedroom:
         )
         calls = self.around.calls
         self.engine = Engine(
-            self.ledger, tasks=Tasks(), clock=self.clock, limits=Limits(),
+            self.ledger, tasks=HouseTasks(self.ledger, self.folder), clock=self.clock, limits=Limits(),
             context=lambda asking: Context(asking, lambda *_, **__: None, calls),
         )  # fmt: skip
         prepare(self.engine)

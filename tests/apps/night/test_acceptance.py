@@ -69,18 +69,31 @@ def test_an_edited_plan_with_an_unfinished_night_asks_what_is_meant(bedroom):
     assert len(bedroom.nights) == 1
 
 
-def test_a_new_night_gives_the_old_one_up_and_runs_none_of_its_work(bedroom):
+def test_a_new_night_gives_the_old_one_up_and_runs_none_of_its_work(still):
     """A run that waits for ever in a night that nobody works on would never end."""
-    bedroom.plan(bedroom.numbers(5))
-    assert asyncio.run(bedroom.crashed(3, after=True))
-    first = bedroom.last.night
-    bedroom.plan(FINE)
-    end = asyncio.run(bedroom.night(edited=Edited.NEW))
+    body = 'await ctx.step(there, "x"); await ctx.sleep("30s"); (Path(__file__).parent / n).write_text(n)'
+    still.plan(still.numbers(12, body))
+
+    async def scenario():
+        await still.begin()
+        task = asyncio.ensure_future(still.run(concurrency=4))
+        await still.until(lambda: len(still.facts("StepRecorded")) == 4)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await still.crash()
+        still.plan(
+            FINE.replace("steps", "needs: []\n    steps")
+            + still.numbers(1, 'await ctx.sleep("60s")', name="other")
+        )
+        return await still.night(edited=Edited.NEW)
+
+    end = asyncio.run(scenario())
     assert end.exit_code == 0
-    old, new = bedroom.nights
+    old, new = still.nights
     assert (old.state, old.outcome) == ("closed", "replaced")
-    assert new.continues == first
-    assert {run.state for run in bedroom.runs(night=first)} <= {"cancelled"}
+    assert new.continues == old.night
+    assert [run.state for run in still.runs(night=old.night)] == ["cancelled"] * 12
+    assert not list(still.folder.glob("[0-9]"))
 
 
 def test_a_simulated_night_is_not_gone_on_with_for_real(bedroom):

@@ -4,6 +4,11 @@ import asyncio
 
 import pytest
 
+from tildawn.apps.night.desk import Desk
+from tildawn.apps.night.expansion import Expansion
+from tildawn.apps.night.progress import load_progress
+from tildawn.apps.night.settling import Settling
+from tildawn.errors import InvariantViolated
 from tildawn.projections.run import RunRow
 
 
@@ -24,6 +29,57 @@ PLAN = """
     steps:
       - write: { file: { write: index.txt, content: done } }
 """
+
+
+def desk_of(bedroom):
+    desk = Desk(bedroom.engine, bedroom.ids)
+    kept = desk.copies.of(bedroom.last.night)
+    with bedroom.ledger.read() as reader:
+        return desk, kept, load_progress(reader, bedroom.last, kept.plan)
+
+
+def test_rows_that_are_runs_already_cannot_become_runs_again(bedroom, shop):
+    """Two conductors must be impossible; if they happen, the ledger says no to the second."""
+    bedroom.env["SHOP_URL"] = shop.url
+    bedroom.products(3)
+    bedroom.plan(PLAN)
+
+    async def scenario():
+        await bedroom.night()
+        await bedroom.begin()
+        desk, kept, progress = desk_of(bedroom)
+        state = progress.items["index"]
+        state.expanded = 0
+        with pytest.raises(InvariantViolated):
+            await Expansion(desk, kept, concurrency=1).more(state, 9)
+        await bedroom.end()
+
+    asyncio.run(scenario())
+    assert bedroom.states("index") == ["done"]
+
+
+def test_what_a_check_found_is_told_once(bedroom, shop):
+    """A verdict on record twice would be two verdicts."""
+    bedroom.env["SHOP_URL"] = shop.url
+    bedroom.products(3)
+    bedroom.plan(PLAN)
+
+    async def scenario():
+        await bedroom.night()
+        await bedroom.begin()
+        desk, kept, progress = desk_of(bedroom)
+        settling = Settling(desk, kept, progress)
+        looks = bedroom.rows(RunRow, "task = 'night.after'")
+        again = [await settling.judge(look) for look in looks]
+        for run in bedroom.runs("listings"):
+            await settling.settle(run)
+        await bedroom.end()
+        return again
+
+    assert asyncio.run(scenario()) == [None] * 3
+    assert len(bedroom.facts("EvidenceJudged")) == 6
+    assert len(bedroom.said("EffectObserved")) == 7
+    assert len(bedroom.rows(RunRow, "task = 'night.after'")) == 3
 
 
 def outcome(bedroom):

@@ -35,6 +35,7 @@ def test_a_night_ends_with_a_report_in_three_forms(bedroom):
 
 def test_each_run_of_a_night_has_the_verdict_that_its_checks_gave(bedroom):
     """What the conductor records is what the report has to find."""
+    bedroom.write("a.txt", "as it was")
     bedroom.plan("""
   - id: fine
     steps: [ { w: { file: { write: a.txt, content: x } } } ]

@@ -12,7 +12,6 @@ import msgspec
 from tildawn.apps.night.acceptance import Chosen, Edited, Terms, accept_night
 from tildawn.apps.night.conductor import NEVER, Conduct, Conductor, End, Outcome
 from tildawn.apps.night.desk import Desk
-from tildawn.apps.night.names import PREFIX
 from tildawn.apps.night.news import Announce, News, silence
 from tildawn.apps.night.window import Hours, hours_of
 from tildawn.engine.engine import Engine
@@ -22,6 +21,10 @@ from tildawn.projections.night import NightRow
 from tildawn.projections.run import RunRow
 from tildawn.runtime.plan import Compiled, compile_plan
 from tildawn.units import Micros
+
+
+GIVEN_UP_AT_ONCE = 16
+"""Runs of a replaced night that are brought to their end together; they do nothing more."""
 
 
 class NightOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +131,7 @@ async def conduct_night(
     with engine.ledger.read() as reader:
         row = reader.get(NightRow, chosen.night)
     assert row is not None
-    await _shut_others(desk, row)
+    await _give_up(desk, row.continues)
     kept = desk.copies.of(chosen.night)
     kind = "accepted" if chosen.fresh else "continued"
     announce(News(kind=kind, night=row.night, planned=row.planned))
@@ -158,20 +161,20 @@ def _hours(plan: Plan, row: NightRow, options: NightOptions, chosen: Chosen, now
     return hours_of(plan.night, now, at_window=True)
 
 
-async def _shut_others(desk: Desk, row: NightRow) -> None:
-    """No other night begins anything meanwhile; what a replaced one left is cancelled."""
+async def _give_up(desk: Desk, replaced: str) -> None:
+    """What a replaced night has left ends; a crash leaves the rest of it for the next start.
+
+    A run that had begun has to be driven to its end, so the queues of that night are opened once
+    all that is in them is asked to stop.  What is held there stays its owner's.
+    """
     with desk.ledger.read() as reader:
-        queues = reader.query(
-            "SELECT DISTINCT queue, night FROM run WHERE night <> '' AND night <> ?"
-            " AND state NOT IN ('done', 'failed', 'cancelled')", (row.night,),
-        )  # fmt: skip
         left = reader.rows(
             RunRow,
-            "night = ? AND night <> '' AND parent = '' AND state IN ('queued', 'scheduled')",
-            (row.continues,),
+            "night = ? AND night <> '' AND parent = ''"
+            " AND state IN ('queued', 'scheduled', 'waiting', 'running')",
+            (replaced,),
         )
-    for queue, _night in queues:
-        if str(queue).startswith(PREFIX):
-            desk.gate(str(queue), 0)
     for run in left:
         await desk.owner.cancel(run.run, "its night was given up for an edited plan")
+    for queue in sorted({run.queue for run in left}):
+        desk.gate(queue, GIVEN_UP_AT_ONCE)
