@@ -7,9 +7,11 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from tildawn.engine.task import task
 from tildawn.runtime.context import Context
-from tildawn.units import SECOND
+from tildawn.units import SECOND, Micros
 
 
 def test_a_cancelled_run_cleans_up_and_ends_as_cancelled(workshop: Any, counted: Any) -> None:
@@ -197,5 +199,48 @@ def test_a_child_result_reaches_a_parked_parent(workshop: Any, counted: Any) -> 
 
         assert [2, 4] == json.loads(workshop.result(name))
         assert 2 == len(counted.calls)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("seconds", [1, 60])
+def test_a_wait_that_ends_just_as_it_is_shown_does_not_strand_its_run(
+    workshop: Any, counted: Any, seconds: int
+) -> None:
+    """A run that slept for a second stayed "waiting" for ever: its end was no legal move."""
+
+    @task(name="brief")
+    async def brief(ctx: Context) -> str:
+        await ctx.sleep(seconds)
+        return await ctx.step(counted.work, "a")
+
+    async def story() -> None:
+        await workshop.start()
+        name = await workshop.enqueue(brief)
+        await workshop.settle()
+        await workshop.tick(seconds * SECOND)
+        await workshop.ended(name)
+
+    asyncio.run(story())
+
+
+def test_an_event_that_comes_just_as_its_wait_is_shown_does_not_strand_the_run(
+    workshop: Any,
+) -> None:
+    """The event is on record before the word that the run waits, and the run goes on to its end."""
+
+    @task(name="told")
+    async def told(ctx: Context) -> int:
+        return await ctx.event("go")
+
+    async def story() -> None:
+        await workshop.start()
+        name = await workshop.enqueue(told)
+        await workshop.settle()
+        emitting = asyncio.ensure_future(workshop.owner.emit(name, "go", 7))
+        await asyncio.sleep(0)  # The event is on its way, and nothing of it has come back.
+        workshop.clock.advance(Micros(2 * SECOND))
+        assert await emitting
+        await workshop.ended(name)
 
     asyncio.run(story())

@@ -8,14 +8,15 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from tildawn.engine.driver import Command, Driver
 from tildawn.engine.outcome import Artifact
 from tildawn.engine.port import Perform
 from tildawn.engine.task import StepDef, TaskDef, check_name
-from tildawn.engine.work import Work
 from tildawn.errors import BadValue
+from tildawn.ledger.ledger import Ledger
+from tildawn.projections.run import RunRow
 
 
 ARTIFACT_BYTES_MAX = 256 * 1024 * 1024
@@ -32,10 +33,46 @@ class Repeat(BaseException):
         self.kwargs_again = kwargs
 
 
+class Doing(Protocol):
+    """The other side of an attempt: does what was asked for, so that it becomes a record."""
+
+    row: RunRow
+    ledger: Ledger
+    #: JSON of the settings pinned at acceptance, None where there are none.
+    config: bytes | None
+
+    def start_step(
+        self,
+        command: Command,
+        step: StepDef,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        digest: str,
+    ) -> None:
+        """Run a step's function."""
+        ...
+
+    def start_call(self, command: Command, perform: Perform) -> None:
+        """Make a call through the guard."""
+        ...
+
+    def start_child(self, command: Command, task: TaskDef[..., Any], text: bytes) -> None:
+        """Accept a child run with these arguments."""
+        ...
+
+    def start_artifact(self, command: Command, content: bytes, media: str, digest: str) -> None:
+        """Keep bytes."""
+        ...
+
+    def start_mark(self, command: Command, version: int) -> None:
+        """Choose a side of a change."""
+        ...
+
+
 class Asking:
     """Asks a driver for things, on behalf of the branch that is running."""
 
-    def __init__(self, driver: Driver, work: Work) -> None:
+    def __init__(self, driver: Driver, work: Doing) -> None:
         """Join the two sides of one attempt."""
         self.driver = driver
         self.work = work

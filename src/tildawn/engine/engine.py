@@ -17,7 +17,7 @@ from tildawn.engine.activity import Activity
 from tildawn.engine.asking import Asking
 from tildawn.engine.driver import Command, Driver, Frame
 from tildawn.engine.ending import ERASED_CHOICES, TWICE_CHOICES, UNKNOWN_CHOICES, Endings
-from tildawn.engine.history import History, Record
+from tildawn.engine.history import History, Record, config_of
 from tildawn.engine.parking import Parking
 from tildawn.engine.port import Activation, Hold
 from tildawn.engine.queue import Limits, Occupied, backlog, claimable, next_due, queues
@@ -268,9 +268,11 @@ class Engine:
             return
         with self.ledger.read() as reader:
             fresh = cast("RunRow", reader.get(RunRow, row.run))
-            facts = [one for one in reader.history(row.run) if one[0] >= fresh.since]
+            every = reader.history(row.run)
+            facts = [one for one in every if one[0] >= fresh.since]
             try:
                 history = History(facts, reader.payload)
+                config = config_of(every, reader.payload)
                 text = reader.payload(Seq(fresh.args_at), 0)
             except PayloadErased as error:
                 self._occupied.free(row)
@@ -278,18 +280,19 @@ class Engine:
                     row, self.endings.held(fresh, "payload-erased", str(error), ERASED_CHOICES)
                 )
                 return
-        self._begin(fresh, task, history, text, early)
+        work = Work(fresh, cast("Means", self._means), self)
+        work.config = config
+        self._begin(work, task, history, text, early)
 
     def _begin(
         self,
-        row: RunRow,
+        work: Work,
         task: TaskDef[..., Any],
         history: History,
         text: bytes,
         early: list[Record],
     ) -> None:
-        means = cast("Means", self._means)
-        work = Work(row, means, self)
+        row = work.row
         driver = Driver(
             row.run,
             history,

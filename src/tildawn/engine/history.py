@@ -10,14 +10,14 @@ replay decides the same.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import msgspec
 
 from tildawn.facts.call import CallDispatched, CallRefused, CallSettled
 from tildawn.facts.fact import Fact
-from tildawn.facts.run import RunAnswered, RunCancelAsked, RunRetried, RunStarted
+from tildawn.facts.run import RunAccepted, RunAnswered, RunCancelAsked, RunRetried, RunStarted
 from tildawn.facts.step import (
     ArtifactKept,
     ChangeMarked,
@@ -212,3 +212,18 @@ def args_of(record: Record) -> str | None:
         Nothing.
     """
     return record.asked or cast("str | None", getattr(record.fact.data, "args", None))
+
+
+def config_of(facts: Sequence[tuple[Seq, Fact]], read: ReadText) -> bytes | None:
+    """JSON of the settings pinned when a run was accepted, or None.
+
+    Args:
+        facts: of the run, from its acceptance on.
+        read: reads payloads.
+
+    Raises:
+        PayloadErased: they were erased; from ``read``.
+    """
+    seq, accepted = facts[0]
+    said = cast("RunAccepted", accepted.data)
+    return read(seq, said.PAYLOADS.index("config")) if said.config else None

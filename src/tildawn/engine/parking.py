@@ -75,6 +75,8 @@ class Parking:
         if not self._still_waits(resident, seen):
             return
         until, on = resident.waits()
+        if until and until <= self._timers.now():
+            return  # The end of the wait is on its way to the ledger.
         if not any(one.kind == "later" for one in resident.driver.open.values()):
             entry = self._ledger.draft(RunWaited(on=on, until=until), run=resident.row.run)
             self._ledger.submit([entry], expect=[resident.work.fence], done=None)

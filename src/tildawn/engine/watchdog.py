@@ -134,6 +134,7 @@ class Watchdog:
     def watch(self, host: Host, ident: int) -> None:
         """Take the loop of a thread to look at; `look` may be called from now on."""
         self._host = host
+        self._heard, self._silent, self._last = self._asked, 0, Micros(-1)
         self.activity.watched(ident, raise_in_thread)
 
     def look(self, now: Micros, cpu: Micros) -> None:

@@ -45,7 +45,8 @@ MOVES: frozenset[tuple[str, str]] = frozenset(
         "queued": ("running", "held", "cancelled"),
         "scheduled": ("running", "queued", "held", "cancelled"),
         "running": ("waiting", "done", "failed", "held", "cancelled", "scheduled", "queued"),
-        "waiting": ("running", "queued", "held", "failed", "cancelled", "scheduled"),
+        # Also "done": what ends the wait may be on record before the word that the run waits.
+        "waiting": ("running", "queued", "held", "done", "failed", "cancelled", "scheduled"),
         "held": ("queued", "cancelled", "failed"),
         "failed": ("queued",),
     }.items()
