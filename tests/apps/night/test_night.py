@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
+from typing import cast
 
+from tildawn.facts.call import CallDispatched
 from tildawn.projections.budget import BudgetRow
 from tildawn.runtime.setting import ProviderSettings
 from tildawn.units import SECOND
@@ -83,6 +85,37 @@ def test_what_changed_in_the_world_is_on_record_once(bedroom, shop):
     assert '"before":"' in told[0]
     assert '"before"' not in told[1]
     assert '"target":"/products/A","note":"POST201"' in told[2]
+
+
+def test_a_file_that_is_as_it_was_is_no_change(bedroom):
+    """Writing the same bytes again has an effect on nobody."""
+    bedroom.write("out.txt", "x")
+    bedroom.plan(WRITE.format("out", ""))
+    asyncio.run(bedroom.night())
+    assert bedroom.states() == ["done"]
+    assert bedroom.said("EffectObserved") == []
+
+
+def test_a_step_leaves_under_the_terms_that_the_plan_gives_it(bedroom, shop):
+    """Whether a lost answer may be asked for again is the author's word, not the runner's."""
+    bedroom.env["SHOP_URL"] = shop.url
+    bedroom.plan("""
+  - id: one
+    steps:
+      - a:
+          http: { method: POST, url: "${SHOP_URL}/products", json: { sku: A } }
+          route: "shop:create"
+          repeat: keyed
+          timeout: 7s
+      - b: { http: { method: POST, url: "${SHOP_URL}/products", json: { sku: B } } }
+""")
+    asyncio.run(bedroom.night())
+    left = [cast("CallDispatched", fact.data) for fact in bedroom.facts("CallDispatched")]
+    terms = [(call.name, call.route, call.repeat, call.timeout_ms) for call in left]
+    assert terms == [
+        ("a", "shop:create", "keyed", 7_000),
+        ("b", "http:${SHOP_URL}", "never", 30_000),
+    ]
 
 
 def test_an_item_waits_for_all_that_it_needs(bedroom):
