@@ -27,8 +27,8 @@ from tildawn.ledger.pen import Holder
 STAGE = ("plan.yaml", "products.csv", "build_sitemap.py", "shop_tasks.py", "provider.toml")
 """What the demonstration's folder begins with."""
 
-ORDERS = Orders(hang=5, hold=12)
-"""The fifth draft is accepted and never answered; at the twelfth the worker is killed."""
+ORDERS = Orders(hang=3, hold=15)
+"""The third draft is accepted and never answered; at the fifteenth the worker is killed."""
 
 SETTINGS = """\
 # Settings of the demonstration's house.
