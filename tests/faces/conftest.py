@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+import tildawn
+from tildawn.ledger.pen import holder_of
 from tildawn.runtime.holder import socket_path
 from tildawn.runtime.job import Job, told
 
@@ -81,6 +83,9 @@ def words() -> str:
 
 WORKING = "working in"
 
+SOURCES = str(Path(tildawn.__file__).parents[1])
+"""Processes run the package that is under test, wherever that is."""
+
 
 class Program:
     """The program, started in one folder."""
@@ -90,7 +95,7 @@ class Program:
         self.folder = folder
         self.environ = {
             name: value for name, value in os.environ.items() if not name.startswith("TILDAWN_")
-        } | {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": ""}
+        } | {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": SOURCES}
         self.started: list[subprocess.Popen[str]] = []
 
     @property
@@ -191,6 +196,19 @@ class Program:
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
+        self._end_orphan()
+
+    def _end_orphan(self) -> None:
+        """A worker whose parent a test killed works on; it must not outlive a test that failed."""
+        holder = holder_of(self.house / "pen")
+        if holder is None:
+            return
+        try:
+            words = Path(f"/proc/{holder.pid}/cmdline").read_bytes()
+        except OSError:
+            return  # it is gone, or this system does not tell
+        if os.fsencode(self.house) in words:
+            os.kill(holder.pid, signal.SIGKILL)
 
 
 @pytest.fixture

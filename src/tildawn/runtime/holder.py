@@ -18,7 +18,7 @@ PROTOCOL = 1
 """Raised when two builds could misunderstand each other."""
 
 SILENCE = 5.0
-"""Seconds that a holder may be silent before the asker gives up. """
+"""Seconds that a holder may be silent before the asker gives up."""
 
 PATH_MAX = 100
 """Longest path of a socket in bytes. Source: 108 on Linux and 104 on macOS, with the zero."""

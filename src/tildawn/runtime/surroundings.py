@@ -89,8 +89,7 @@ def provider_of(
     if settings.name == SIMULATOR:
         key = key or SIMULATOR
         if not settings.base_url:
-            # Loaded here: a house with a real provider never needs them.
-            from tildawn.providers.sim.model import SimModel  # noqa: PLC0415 - a house with a real provider never loads it
+            from tildawn.providers.sim.model import SimModel  # noqa: PLC0415 - rarely needed
             from tildawn.providers.sim.transport import SimTransport  # noqa: PLC0415
 
             wires = Wires(clock=clock, transport=SimTransport(SimModel(), clock=clock))

@@ -159,10 +159,15 @@ def _refused(error: TildawnError, *, as_json: bool) -> int:
 
         click.echo(refusal_json(error), err=True)
         return error.exit_code
-    click.echo(f"tildawn: {error.message} [{error.code}]", err=True)
+    click.echo(_tame(f"tildawn: {error.message} [{error.code}]"), err=True)
     if error.hint:
-        click.echo(f"Next: {error.hint}", err=True)
+        click.echo(_tame(f"Next: {error.hint}"), err=True)
     return error.exit_code
+
+
+def _tame(text: str) -> str:
+    """The text without what could steer a terminal; a message may quote anything."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
 
 
 if __name__ == "__main__":
