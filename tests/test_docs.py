@@ -21,6 +21,7 @@ from tildawn.errors import TildawnError
 from tildawn.guard.request import CHOICES
 from tildawn.projections.run import MOVES
 from tildawn.runtime.plan import compile_body, compile_plan
+from tildawn.runtime.wiring import REGISTRY
 
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +160,14 @@ def test_every_operation_is_documented() -> None:
     described = set(re.findall(r"^## `([\w.-]+)`$", page, re.MULTILINE))
 
     assert declared == described
+
+
+def test_every_kind_of_fact_is_documented() -> None:
+    """Whoever reads a ledger in ten years finds what its entries say."""
+    page = (ROOT / "docs/reference/facts.md").read_text(encoding="utf-8")
+    described = re.findall(r"^### `(\w+)`$", page, re.MULTILINE)
+
+    assert sorted(REGISTRY.kinds()) == sorted(described)
 
 
 def test_the_legal_moves_of_a_run_are_those_of_the_table() -> None:
