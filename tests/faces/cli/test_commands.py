@@ -5,6 +5,8 @@ What it is not: a test of two processes; those are beside the worker.
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -393,3 +395,20 @@ def test_every_command_has_its_place_on_the_reference_page() -> None:
     described = set(re.findall(r"`tildawn ([a-z]+)", page.read_text(encoding="utf-8")))
 
     assert set(COMMANDS) <= described
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`tildawn --help` answers in a tenth of a second because it imports no more than click."""
+    code = (
+        "import json, sys\n"
+        "from tildawn.faces.cli.main import run\n"
+        "run(['--help'])\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=30
+    )
+    loaded = set(json.loads(done.stderr))
+
+    assert "click" in loaded
+    assert set() == loaded & {"apsw", "asyncio", "httpx2", "msgspec", "rich", "structlog"}
