@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tildawn.apps.night.acceptance import Edited
-from tildawn.errors import Misused
+from tildawn.apps.night.copies import Copies
+from tildawn.errors import Misused, UnknownName
 
 
 FINE = """
@@ -125,3 +126,15 @@ def test_a_key_that_failed_may_be_done_by_a_later_night(bedroom):
     assert asyncio.run(bedroom.night()).exit_code == 0
     assert bedroom.states() == ["done"]
     assert bedroom.covered("number") == []
+
+
+def test_any_row_of_a_copy_is_found_in_any_order(bedroom):
+    """Runs do not end in the order of their rows, and a file may be longer than what is held."""
+    bedroom.plan(bedroom.numbers(5_000))
+    assert asyncio.run(bedroom.crashed(1, after=True))
+    copies = Copies(bedroom.ledger)
+    night = bedroom.last.night
+    for index in (0, 3, 1, 2_500, 2_499, 4_999, 1, 3_999, 4_000):
+        assert copies.row(night, "number", index).item == {"n": str(index)}
+    with pytest.raises(UnknownName, match="no row 5000"):
+        copies.row(night, "number", 5_000)

@@ -24,6 +24,10 @@ ACCEPTED = "accepted"
 _KEPT_MAX = 4
 """Plans held in memory; a house works on one night, and on checks of a few others."""
 
+_PASSED_MAX = 2_000
+"""Rows held behind the last one asked for: runs end nearly in the order of their rows, so the
+file is read through once, however long it is."""
+
 
 def rows_name(item: str) -> str:
     """The input that holds the rows of an item.
@@ -49,6 +53,7 @@ class Copies:
         """Take the house."""
         self._ledger = ledger
         self._kept: dict[str, Kept] = {}
+        self._passing: dict[tuple[str, str], _Passing] = {}
 
     def of(self, night: str) -> Kept:
         """An accepted night.
@@ -91,3 +96,44 @@ class Copies:
         body = self._ledger.blobs.get(blob) if blob is not None else None
         for chunk in compile_rows(kept.plan, body, item, start=start, chunk=64):
             yield from chunk
+
+    def row(self, night: str, item: str, index: int) -> PlanRow:
+        """One row of an item; asked for in nearly the order of the file, each costs little.
+
+        Raises:
+            UnknownName: the item has no such row.
+            BadPlan: the night has no such item.
+            LedgerBroken: the copy is missing or damaged.
+        """
+        passing = self._passing.get((night, item))
+        if passing is None or not passing.reaches(index):
+            source = self.rows(night, item, start=max(index - _PASSED_MAX // 2, 0))
+            passing = self._passing[night, item] = _Passing(source)
+        found = passing.row(index)
+        if found is None:
+            message = f"item {item} of night {night} has no row {index}"
+            raise UnknownName(message)
+        return found
+
+
+class _Passing:
+    """Rows on their way past, the last of which are held."""
+
+    def __init__(self, source: Iterator[PlanRow]) -> None:
+        self._source = source
+        self._held: dict[int, PlanRow] = {}
+
+    def reaches(self, index: int) -> bool:
+        """Whether the row is held, or still to come."""
+        return not self._held or index >= next(iter(self._held))
+
+    def row(self, index: int) -> PlanRow | None:
+        """The row, reading on up to it; None when the file ends before."""
+        while index not in self._held:
+            row = next(self._source, None)
+            if row is None:
+                return None
+            self._held[row.index] = row
+            if len(self._held) > _PASSED_MAX:
+                del self._held[next(iter(self._held))]
+        return self._held[index]

@@ -2,6 +2,10 @@
 
 What it is not: the doer.  Each look is a run of its own, after the doer has ended or before it
 begins, and it only reads.
+
+# HOLE: checks that a Python task registers itself (``@task(evidence=…)``) are not run yet; only
+# those of a plan are.
+# HOLE: a command of a check is trusted to only look; nothing keeps it from writing.
 """
 
 from collections.abc import Mapping, Sequence

@@ -105,8 +105,7 @@ class Settling:
             with self._ledger.read() as reader:
                 text = reader.payload(Seq(row.args_at), 0)
             return msgspec.json.decode(text, type=_Celled).cells
-        rows = self._desk.copies.rows(self._night, row.item, start=row.row)
-        return dict(next(rows).item)
+        return dict(self._desk.copies.row(self._night, row.item, row.row).item)
 
     def _options(self, row: RunRow, what: str) -> Options:
         return Options(
