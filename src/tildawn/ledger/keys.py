@@ -3,8 +3,9 @@
 What it is not: a signing key.
 """
 
-import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from tildawn.errors import HouseUnusable
@@ -13,6 +14,9 @@ from tildawn.ledger.durable import sync_folder, write_durably
 
 
 KEY_BYTES = 32
+
+BLOCK_BYTES = 64
+"""The block of SHA-256. Source: FIPS 180-4 figure 1."""
 
 
 def make_key(path: Path, ids: Ids) -> None:
@@ -49,10 +53,33 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def keyed_digest(key: bytes, content: bytes) -> str:
-    """HMAC-SHA256 as 43 characters of unpadded base64url.
+def digester(key: bytes) -> Callable[[bytes], str]:
+    """A function that gives HMAC-SHA256 as 43 characters of unpadded base64url.
+
+    The two keyed beginnings are hashed once.  `hmac.digest` looks up its algorithm and lets go
+    of the interpreter's lock at every call; measured, that is three times as slow.
+    Source: RFC 2104 section 4.
+
+    Args:
+        key: at most 64 bytes.
+
+    Returns:
+        The function; any thread may call it.
 
     Raises:
-        Nothing.
+        ValueError: the key is longer than a block.
     """
-    return urlsafe_b64encode(hmac.digest(key, content, "sha256"))[:43].decode("ascii")
+    if len(key) > BLOCK_BYTES:
+        message = f"a key of {len(key)} bytes would have to be hashed first"
+        raise ValueError(message)
+    padded = key.ljust(BLOCK_BYTES, b"\0")
+    inner = sha256(bytes(byte ^ 0x36 for byte in padded))
+    outer = sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def digest(content: bytes) -> str:
+        first, second = inner.copy(), outer.copy()
+        first.update(content)
+        second.update(first.digest())
+        return urlsafe_b64encode(second.digest())[:43].decode("ascii")
+
+    return digest

@@ -20,7 +20,7 @@ from tildawn.ledger.chain import Frontier
 from tildawn.ledger.drafting import Salts, checks_of
 from tildawn.ledger.entry import Answer, Entry, Outcome
 from tildawn.ledger.fold import Expect, Projection
-from tildawn.ledger.keys import keyed_digest
+from tildawn.ledger.keys import digester
 from tildawn.ledger.opening import Opened, Setup, note_founded, open_house
 from tildawn.ledger.pen import boot_id
 from tildawn.ledger.request import Done, Request
@@ -58,6 +58,7 @@ class Ledger:
         self._opened = opened
         self._setup = setup
         self._writer: Writer | None = None
+        self._digest = digester(opened.key)
         self._checks = checks_of(setup.registry)
         self._salts = Salts(setup.ids)
         self._wall, self._mono = setup.clock.wall, setup.clock.mono
@@ -212,7 +213,7 @@ class Ledger:
             Nothing.
         """
         content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        return keyed_digest(self._opened.key, content)
+        return self._digest(content)
 
     def submit(
         self,
