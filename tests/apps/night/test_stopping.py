@@ -95,7 +95,8 @@ def test_nothing_begins_behind_a_rule_while_the_conductor_is_busy(bedroom):
         return failed
 
     assert asyncio.run(scenario()) in JUST_3
-    assert bedroom.last.rule == "in-a-row"
+    # The busy run ends well at some moment between the failures, and so breaks the row or not.
+    assert bedroom.last.rule in {"in-a-row", "total"}
 
 
 def test_failures_in_total_stop_the_night(bedroom):
