@@ -9,13 +9,13 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from benchmarks.child import Order
 from benchmarks.contenders.ours import House, flow, noop, open_ledger
-from benchmarks.workloads.recovery import HANGING, stuck
+from benchmarks.workloads.recovery import HANGING, plodding, stuck
 from benchmarks.workloads.sleepers import DAY, NIGHTS, START, sleeper, window_of
 from tildawn.clock import SystemClock
 from tildawn.engine.task import StepDef, TaskDef
@@ -30,12 +30,13 @@ from tildawn.units import SECOND
 
 STEPS_A_RUN = 10
 FACTS_A_RUN = STEPS_A_RUN + 3
+ARGUMENTS = StepDef(noop).arguments
 
 
 def measure(order: Order) -> dict[str, float]:
     """Build what is not there yet; seconds of each."""
     took: dict[str, float] = {}
-    for make in (small, long, interrupted, sleepers):
+    for make in (small, long, interrupted, heavy, sleepers):
         began = time.perf_counter()
         make(order)
         took[f"{make.__name__}_s"] = time.perf_counter() - began
@@ -55,13 +56,36 @@ def long(order: Order) -> None:
 def interrupted(order: Order) -> None:
     """The long house after a crash in which many runs were in the middle of a step."""
     shutil.copytree(order.houses / "long", order.houses / "interrupted")
+    _die_after(lambda: asyncio.run(_get_stuck(order)))
+
+
+def heavy(order: Order) -> None:
+    """A house after a crash whose facts are the long histories of the interrupted runs."""
+
+    def write() -> None:
+        clock = SystemClock()
+        ids, count = Ids(clock), order.sizes.interrupted
+        ledger = open_ledger(order.houses / "heavy", clock)
+        steps = order.sizes.facts // count - 2
+        runs = (_begun(ledger, ids.new(), plodding, steps) for _ in range(count))
+        _append(ledger, itertools.chain.from_iterable(runs))
+
+    _die_after(write)
+
+
+def _die_after(work: Callable[[], None]) -> None:
+    """Work in a process that ends as in a crash: the pen is not laid down."""
     child = os.fork()
     if child == 0:
-        asyncio.run(_get_stuck(order))
-        os._exit(0)  # as a crash: the pen is not laid down
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
     _, status = os.waitpid(child, 0)
     if status:
-        message = "the house with interrupted runs was not built"
+        message = "a house after a crash was not built"
         raise RuntimeError(message)
 
 
@@ -107,18 +131,22 @@ def _done_runs(order: Order, name: str, facts: int) -> None:
 
 
 def _done(ledger: Ledger, run: str) -> Iterator[Entry]:
-    arguments = StepDef(noop).arguments
-    yield _accepted(ledger, flow, run, {"steps": STEPS_A_RUN})
-    yield ledger.draft(RunStarted(attempt=1, fingerprint=flow.fingerprint), run=run)
-    for number in range(STEPS_A_RUN):
+    yield from _begun(ledger, run, flow, STEPS_A_RUN)
+    out = ledger.payload(msgspec.json.encode(STEPS_A_RUN))
+    yield ledger.draft(RunDone(out=out.digest), run=run, payloads=(out,))
+
+
+def _begun(ledger: Ledger, run: str, task: TaskDef[[int], object], steps: int) -> Iterator[Entry]:
+    """A run whose last word is a recorded step."""
+    yield _accepted(ledger, task, run, {"steps": steps})
+    yield ledger.draft(RunStarted(attempt=1, fingerprint=task.fingerprint), run=run)
+    for number in range(steps):
         out = ledger.payload(msgspec.json.encode(number))
-        digest = ledger.keyed(arguments.encode((number,), {}))
+        digest = ledger.keyed(ARGUMENTS.encode((number,), {}))
         yield ledger.draft(
             StepRecorded(args=digest, out=out.digest), run=run, path=f":noop#{number + 1}",
             payloads=(out,),
         )  # fmt: skip
-    out = ledger.payload(msgspec.json.encode(STEPS_A_RUN))
-    yield ledger.draft(RunDone(out=out.digest), run=run, payloads=(out,))
 
 
 def _accepted(
