@@ -208,6 +208,14 @@ class Driver:
                 )
                 return
             self.history.take_binding()
+        self._check_sent()
+
+    def _check_sent(self) -> None:
+        """A call that was sent and has no answer must be asked for, or nobody would clear it up."""
+        for path in sorted(self.history.dispatched):
+            if path not in self.open and path not in self.dropped:
+                self._disagree(f"{path} was sent and has no answer, the code does not ask for it")
+                return
 
     def _next_on_record(self) -> Record | None:
         while True:
@@ -239,13 +247,8 @@ class Driver:
         return command.digest is None or answered is None or command.digest == answered
 
     def _go_live(self) -> None:
-        lost = [
-            path
-            for path in self.history.dispatched
-            if path not in self.open and path not in self.dropped
-        ]
-        if lost:
-            self._disagree(f"{lost[0]} was sent and has no answer, the code does not ask for it")
+        self._check_sent()
+        if self.mismatch is not None:
             self._finished()
             return
         self.history.dispatched.clear()

@@ -50,7 +50,9 @@ class Endings:
             return self.failed(row, task, error, now)
         if driver.mismatch is not None:
             difference, void = str(driver.mismatch), driver.mismatch_seq
-            return self.held(row, "replay-mismatch", difference, MISMATCH_CHOICES, void=void)
+            # Without a record to go back to, a fork would only meet the same difference again.
+            choices = MISMATCH_CHOICES if void >= 0 else MISMATCH_CHOICES[1:]
+            return self.held(row, "replay-mismatch", difference, choices, void=void)
         return self._of_main(driver, row, task, now)
 
     def _of_main(

@@ -110,6 +110,7 @@ def strays(reader: Reader, in_memory: Collection[str]) -> list[RunRow]:
         Nothing.
     """
     rows = reader.rows(RunRow, "state = 'running'", ())
+    rows += reader.rows(RunRow, "state = 'waiting' AND parked = 0", ())
     return [row for row in rows if row.run not in in_memory]
 
 

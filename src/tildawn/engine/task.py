@@ -53,7 +53,6 @@ class TaskDef(Generic[P, R]):
         name: str,
         retry: Retry,
         queue: str,
-        evidence: tuple[object, ...],
         limit_key: Callable[..., str] | None,
     ) -> None:
         """Check the declaration; see `task`."""
@@ -61,7 +60,6 @@ class TaskDef(Generic[P, R]):
         self.name = check_name(name, "task")
         self.retry = retry
         self.queue = queue
-        self.evidence = evidence
         self.limit_key = limit_key
         self.__name__ = getattr(function, "__name__", name)
         self.__doc__ = function.__doc__
@@ -91,7 +89,6 @@ def task(
     name: str | None = None,
     retry: Retry | None = None,
     queue: str = "default",
-    evidence: Iterable[object] = (),
     limit_key: Callable[..., str] | None = None,
 ) -> Callable[[Callable[Concatenate[Any, P], Awaitable[R]]], TaskDef[P, R]]: ...
 
@@ -102,7 +99,6 @@ def task(
     name: str | None = None,
     retry: Retry | None = None,
     queue: str = "default",
-    evidence: Iterable[object] = (),
     limit_key: Callable[..., str] | None = None,
 ) -> Any:
     """Declare a durable task.
@@ -113,7 +109,6 @@ def task(
         name: stable name in the ledger; the function's name when absent.
         retry: what follows a failed attempt; three attempts when absent.
         queue: the queue its runs wait in.
-        evidence: checks to run after it ended.
         limit_key: from the arguments to a key; runs with one key run one at a time.
 
     Returns:
@@ -133,7 +128,6 @@ def task(
             name=name or body.__name__,
             retry=retry or Retry(),
             queue=queue,
-            evidence=tuple(evidence),
             limit_key=limit_key,
         )
 

@@ -60,8 +60,9 @@ MISSED_LOOKS = 4
 """After so many looks that did not happen it was this thread that could not run, such as in a
 stopped process, and the time between does not count."""
 
-FATAL_EXIT = 75
-"""Exit code of a process that ended itself: try again. Source: sysexits.h, EX_TEMPFAIL."""
+FATAL_EXIT = 70
+"""Exit code of a process that ended itself, which whoever looks after it takes for a death.
+Source: sysexits.h, EX_SOFTWARE."""
 
 
 def ends_process(dump: Path) -> Fatal:

@@ -68,7 +68,7 @@ def surroundings_of(
     )  # fmt: skip
     seed = int.from_bytes(Ids(clock).random(8), "big")
     door = Door(ledger, clock, Random(seed))  # noqa: S311 - jitter of waits, no secret
-    return Surroundings(Calls(world, door), door, world, provider)
+    return Surroundings(Calls(world, door, routes=settings.route), door, world, provider)
 
 
 def provider_of(

@@ -4,13 +4,15 @@ What it is not: policy.  It joins two strangers: the engine's ticket and the gua
 """
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 
 from tildawn.engine import port
+from tildawn.errors import UnknownName
 from tildawn.guard import request as door
-from tildawn.guard.call import Door
+from tildawn.guard.call import DEADLINE, Door
 from tildawn.guard.retry import RULES, RetryPolicy
 from tildawn.ledger.ledger import Ledger
 from tildawn.runtime.outside.call import CallDef
@@ -19,6 +21,8 @@ from tildawn.runtime.outside.local import file, shell
 from tildawn.runtime.outside.model import chat, image, sealed_free
 from tildawn.runtime.outside.web import http
 from tildawn.runtime.outside.world import World
+from tildawn.runtime.setting import RouteSettings
+from tildawn.units import Micros
 
 
 KINDS: Mapping[str, Prepare] = {
@@ -42,9 +46,18 @@ class Asked(msgspec.Struct, frozen=True):
 class Calls:
     """Makes calls of a world through a door."""
 
-    def __init__(self, world: World, door: Door) -> None:
-        """Join them."""
+    def __init__(
+        self, world: World, door: Door, *, routes: Mapping[str, RouteSettings] | None = None
+    ) -> None:
+        """Join them.
+
+        Args:
+            world: what calls are made with.
+            door: what they pass.
+            routes: limits by route, where ``*`` stands for anything; the first that fits holds.
+        """
         self.world = world
+        self._routes = dict(routes or {})
         self._door = door
         self._ledger: Ledger = world.ledger
 
@@ -60,9 +73,12 @@ class Calls:
         """A call of a registered kind.
 
         Raises:
-            KeyError: there is no such kind.
+            UnknownName: there is no such kind.
             Misused: it needs a provider and there is none.
         """
+        if kind not in KINDS:
+            message = f"no kind of call is called {kind!r}"
+            raise UnknownName(message, hint=f"one of {', '.join(KINDS)}")
         prepared = KINDS[kind](self.world, fields, options, simulated=simulated)
         request = sealed_free({"kind": kind, **fields})
         return self._asked(name, request, prepared, options)
@@ -94,6 +110,7 @@ class Calls:
         lookup: door.Lookup | None = None,
     ) -> Asked:
         digest = self._ledger.keyed(request)
+        timeout, deadline = self._limits(prepared.route, options.timeout)
 
         async def perform(ticket: port.Ticket, final: port.Final) -> port.Verdict:
             asked = door.CallRequest(
@@ -109,7 +126,8 @@ class Calls:
                 perform=prepared.perform,
                 lookup=lookup,
                 validate=prepared.validate,
-                timeout=options.timeout,
+                timeout=timeout,
+                deadline=deadline,
                 retry=_retry(options.retry),
                 reserve=prepared.reserve,
                 reserve_tokens=prepared.reserve_tokens,
@@ -121,6 +139,18 @@ class Calls:
             return _verdict(await self._door.call(asked, final))
 
         return Asked(request, prepared, perform)
+
+    def _limits(self, route: str, asked: Micros | None) -> tuple[Micros | None, Micros]:
+        """The limit of an attempt, and of the call with all its attempts.
+
+        The settings of a route cap what a call asks for.  Without them a call that asks for a
+        long attempt gets the time for it.
+        """
+        for pattern, limits in self._routes.items():
+            if fnmatchcase(route, pattern):
+                attempt = limits.timeout if asked is None else min(asked, limits.timeout)
+                return Micros(attempt), limits.deadline
+        return asked, Micros(max(DEADLINE, 2 * (asked or 0)))
 
 
 def _retry(tries: int | None) -> RetryPolicy | None:
