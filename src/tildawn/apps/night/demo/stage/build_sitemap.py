@@ -1,6 +1,6 @@
 """Write sitemap.xml with one entry for each product of products.csv.
 
-Safe to run again: the same products give the same file, and the file appears at once or not.
+What it is not: careful about what the shop has; it lists what the file names.  Safe to run again: the same products give the same file, and the file appears at once or not.
 """
 
 import csv

@@ -1,4 +1,7 @@
-"""A Python task beside plan steps: durable, with every look outside as a recorded step."""
+"""A Python task beside plan steps: durable, with each look at a shop as a recorded step.
+
+What it is not: a client of real shops; the prices are made up for the demonstration.
+"""
 
 from tildawn import Context, task
 
