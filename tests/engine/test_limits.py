@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tildawn.engine.queue import NEXT_QUEUE
 from tildawn.engine.task import task
 from tildawn.errors import BadTask, Bypassed, CallFailed
 from tildawn.runtime.context import Context
@@ -173,3 +174,30 @@ def test_a_run_killed_with_its_process_three_times_alone_is_quarantined(
 def test_error_classes_of_calls_are_ours() -> None:
     """Task code catches one tree of errors, live and on replay."""
     assert issubclass(CallFailed, Exception)
+
+
+def test_a_held_run_in_a_queue_of_its_own_goes_on_after_a_restart(
+    workshop: Any, counted: Any
+) -> None:
+    """The answer was recorded and nothing happened: the new engine had never heard of the queue."""
+
+    @task(name="alone", queue="photos")
+    async def alone(ctx: Context) -> str:
+        return await ctx.step(counted.work, "a")
+
+    async def story() -> None:
+        name = await workshop.enqueue(alone)
+        await workshop.owner.pause(name)
+        await workshop.start()
+        await workshop.reopen()
+        assert await workshop.owner.resume(name)
+        await workshop.ended(name)
+
+    asyncio.run(story())
+
+
+def test_looking_for_queues_walks_along_the_index(workshop: Any) -> None:
+    """Every dispatch asks, so a long backlog must not be read for it."""
+    with workshop.ledger.read() as reader:
+        plan = reader.query(f"EXPLAIN QUERY PLAN {NEXT_QUEUE}", ("",))
+    assert "run_queued (queue>?)" in str(plan), plan

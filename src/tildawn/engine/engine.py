@@ -85,7 +85,6 @@ class Engine:
         self.clock = clock
         self.endings = Endings(ledger)
         self.residents: dict[str, Resident] = {}
-        self.queue_names: set[str] = set()
         #: Called with (run, state, position) whenever a run comes to rest: ended, held, retried.
         self.on_rest: list[Callable[[str, str, Seq], None]] = []
         #: Called at every look at the clock.
@@ -123,11 +122,7 @@ class Engine:
         """
         host = asyncio.get_running_loop()
         self._means = Means(self.ledger, self.clock, self._timers, host, self._pool)
-        with self.ledger.read() as reader:
-            self.queue_names = queues(reader) | {"default"}
         self._suspects = await recover(self.ledger, self.endings)
-        with self.ledger.read() as reader:
-            self.queue_names |= queues(reader)
         self._loops = [host.create_task(self._timers.serve())]
         if self._watchdog is not None:
             self._watchdog.start(Host(host.call_soon_threadsafe, self._kept_loop))
@@ -218,7 +213,7 @@ class Engine:
                 return
             rows = claimable(
                 reader,
-                names=self.queue_names,
+                names=queues(reader),
                 now=self.clock.wall(),
                 occupied=self._occupied,
                 limit=free,
@@ -383,7 +378,6 @@ class Engine:
     def add_waiting(self, queue: str) -> None:
         """A run was accepted: count it, and look for room."""
         self._waiting += 1
-        self.queue_names.add(queue)
         self.wake()
 
     def told(self, seq: Seq, entry: Entry) -> None:
@@ -464,7 +458,6 @@ class Engine:
 
     def accepted(self, queue: str) -> None:
         """See `tildawn.engine.work.WorkEvents`."""
-        self.queue_names.add(queue)
         self.wake()
 
     def cancel_asked(self, run: str, entry: Entry, outcome: Outcome) -> None:

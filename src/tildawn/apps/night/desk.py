@@ -40,7 +40,6 @@ class Desk:
     def gate(self, queue: str, at_most: int) -> None:
         """Let at most so many runs of a queue go on from now on; 0 shuts it."""
         self.engine.limits.gates[queue] = at_most
-        self.engine.queue_names.add(queue)
         self.engine.wake()
 
 
