@@ -244,3 +244,63 @@ def test_an_event_that_comes_just_as_its_wait_is_shown_does_not_strand_the_run(
         await workshop.ended(name)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(("choice", "state"), [("cancel", "cancelled"), ("resume", "running")])
+def test_a_run_that_swallows_its_cancellation_is_held_by_name(
+    workshop: Any, counted: Any, choice: str, state: str
+) -> None:
+    """Who asked for a stop is not left to believe that it happened."""
+
+    @task(name="deaf")
+    async def deaf(ctx: Context) -> str:
+        for _ in range(100):
+            try:
+                await ctx.sleep("8h")
+            except asyncio.CancelledError:
+                await ctx.step(counted.work, "ignored")
+        return "never"
+
+    async def story() -> None:
+        await workshop.start()
+        name = await workshop.enqueue(deaf, key="x")
+        await workshop.ended(name, "waiting")
+        assert await workshop.owner.cancel(name)
+        await workshop.until(lambda: counted.calls == ["ignored"])
+        await workshop.tick(29 * SECOND)
+        assert workshop.row(name).state in {"running", "waiting"}
+        await workshop.tick(2 * SECOND)
+        row = await workshop.ended(name, "held")
+
+        assert "cancel-ignored" == row.why
+        assert "deaf" in json.loads(workshop.why(name))["message"]
+        assert {} == workshop.engine.residents
+        assert await workshop.owner.answer(name, choice)
+        await workshop.ended(name, state)
+
+    asyncio.run(story())
+
+
+def test_a_run_that_cleans_up_in_time_is_cancelled_and_not_held(workshop: Any) -> None:
+    """Cleaning up may take a while; that is what the half minute is for."""
+
+    @task(name="tidy")
+    async def tidy(ctx: Context) -> str:
+        try:
+            await ctx.event("never")
+        finally:
+            await ctx.sleep(20)
+        return "never"
+
+    async def story() -> None:
+        await workshop.start()
+        name = await workshop.enqueue(tidy)
+        await workshop.settle()
+        assert await workshop.owner.cancel(name)
+        await workshop.settle()
+        await workshop.tick(21 * SECOND)
+        await workshop.ended(name, "cancelled")
+        await workshop.tick(20 * SECOND)
+        assert "cancelled" == workshop.row(name).state
+
+    asyncio.run(story())

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from tildawn.engine.driver import Command, Driver
 from tildawn.engine.outcome import Artifact
 from tildawn.engine.port import Perform
-from tildawn.engine.task import StepDef, TaskDef, check_name
+from tildawn.engine.task import StepDef, TaskDef, check_name, step_of
 from tildawn.errors import BadValue
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.run import RunRow
@@ -76,7 +76,6 @@ class Asking:
         """Join the two sides of one attempt."""
         self.driver = driver
         self.work = work
-        self._steps: dict[Callable[..., Any], StepDef] = {}
         self._random: dict[str, random.Random] = {}
 
     @property
@@ -120,7 +119,7 @@ class Asking:
             BadTask: the function cannot be a step.
             BadValue: an argument has no JSON form.
         """
-        step = what if isinstance(what, StepDef) else self._defined(what)
+        step = what if isinstance(what, StepDef) else step_of(what)
         digest = self.work.ledger.keyed(step.arguments.encode(args, kwargs))
         command = Command(
             self._path(step.name, key),
@@ -132,12 +131,6 @@ class Asking:
             start=lambda asked: self.work.start_step(asked, step, args, kwargs, digest),
         )
         return self.driver.ask(command)
-
-    def _defined(self, function: Callable[..., Any]) -> StepDef:
-        step = self._steps.get(function)
-        if step is None:
-            step = self._steps[function] = StepDef(function)
-        return step
 
     def call(
         self,

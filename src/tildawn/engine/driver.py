@@ -118,7 +118,8 @@ class Driver:
         self._timers: dict[asyncio.TimerHandle, Command] = {}
         self._backlog: deque[Record] = deque()
         self._stops: list[Callable[[], object]] = []
-        self._over = False
+        #: Nothing more is told to this attempt.
+        self.over = False
 
     # -- the life of a driver ------------------------------------------------------------
 
@@ -135,11 +136,11 @@ class Driver:
         self.arrivals += 1
         if self.main is None:
             self._backlog.append(record)
-        elif not self._over:
+        elif not self.over:
             self._tell_live(record)
 
     def _absorb(self) -> None:
-        while self._backlog and not self._over:
+        while self._backlog and not self.over:
             self._tell_live(self._backlog.popleft())
 
     def _tell_live(self, record: Record) -> None:
@@ -148,7 +149,7 @@ class Driver:
 
     def leave(self) -> None:
         """Leave memory: cancel every branch on its own loop; what they ask for is ignored."""
-        self._over = True
+        self.over = True
         self.evicting = True
         for command in list(self.open.values()):
             if command.stop is not None:
@@ -193,8 +194,8 @@ class Driver:
             if not main.done():
                 return False
             self._check_rest()
-        if not self._over:
-            self._over = True
+        if not self.over:
+            self.over = True
             self._around.ended(self)
         return True
 

@@ -31,6 +31,7 @@ UNKNOWN_CHOICES = ("retry", "cancel")
 ERASED_CHOICES = ("cancel", "fail")
 TWICE_CHOICES = ("restart", "abandon")
 PAUSED_CHOICES = ("resume", "cancel")
+IGNORED_CHOICES = ("cancel", "resume", "fail")
 
 
 class Endings:

@@ -15,24 +15,34 @@ import msgspec
 from tildawn.clock import Clock
 from tildawn.engine.activity import Activity
 from tildawn.engine.asking import Asking
+from tildawn.engine.drift import Drift
 from tildawn.engine.driver import Command, Driver, Frame
-from tildawn.engine.ending import ERASED_CHOICES, TWICE_CHOICES, UNKNOWN_CHOICES, Endings
-from tildawn.engine.history import History, Record, config_of
+from tildawn.engine.ending import (
+    ERASED_CHOICES,
+    IGNORED_CHOICES,
+    TWICE_CHOICES,
+    UNKNOWN_CHOICES,
+    Endings,
+)
+from tildawn.engine.history import Record
 from tildawn.engine.parking import Parking
 from tildawn.engine.port import Activation, Hold
 from tildawn.engine.queue import Limits, Occupied, backlog, claimable, next_due, queues
 from tildawn.engine.recover import Suspects, recover, strays
 from tildawn.engine.resident import Resident
+from tildawn.engine.starting import Attempt, Starting, read_attempt
+from tildawn.engine.stubborn import Stubborn
 from tildawn.engine.task import TaskDef, Tasks
 from tildawn.engine.timer import Timers
 from tildawn.engine.watchdog import Host, Kept, Watchdog
-from tildawn.engine.work import Means, Work, record_from
+from tildawn.engine.work import Means, Work, going, record_from, unmoved
 from tildawn.errors import BadValue, CommitInDoubt, PayloadErased, StaleWriter, TildawnError
 from tildawn.facts.house import LoopBlocked
 from tildawn.facts.run import RunInterrupted, RunStarted
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
-from tildawn.ledger.fold import Expect, Row
+from tildawn.ledger.fold import Expect
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.reader import Reader
 from tildawn.projections.run import RunRow
 from tildawn.projections.step import StepRow
 from tildawn.units import SECOND, Micros, Seq
@@ -98,11 +108,13 @@ class Engine:
         self._occupied = Occupied(self.limits)
         self._starting: dict[str, RunRow] = {}
         self._starts: dict[str, list[Record]] = {}
+        self._begun = Starting(ledger, clock, self._read_and_begin)
         self._suspects = Suspects()
         self._timers = Timers(clock, self._ticked)
         self._parking = Parking(
             ledger, self._timers, limits=self.limits, residents=self.residents, left=self._parked
         )
+        self._stubborn = Stubborn(self._timers, self._hold_stubborn)
         self._means: Means | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._dispatching = False
@@ -123,6 +135,7 @@ class Engine:
         host = asyncio.get_running_loop()
         self._means = Means(self.ledger, self.clock, self._timers, host, self._pool)
         self._suspects = await recover(self.ledger, self.endings)
+        self.on_tick.append(Drift(self.ledger, self.clock).tick)
         self._loops = [host.create_task(self._timers.serve())]
         if self._watchdog is not None:
             self._watchdog.start(Host(host.call_soon_threadsafe, self._kept_loop))
@@ -134,7 +147,7 @@ class Engine:
         rows += self._starting.values()
         self._forget()
         for row in rows:
-            fence = _going(row.run)
+            fence = going(row.run)
             await self.ledger.append(
                 [self.ledger.draft(RunInterrupted(), run=row.run)], expect=[fence]
             )
@@ -149,6 +162,7 @@ class Engine:
 
     def _forget(self) -> None:
         self._stopping = True
+        self._begun.clear()
         if self._watchdog is not None:
             self._watchdog.stop()
         for loop in self._loops:
@@ -197,7 +211,7 @@ class Engine:
             self._waiting = backlog(reader, at_most=self.limits.backlog)
             rows = strays(reader, self.residents.keys() | self._starting.keys())
         for row in rows:
-            expect = Expect(row=RunRow, key=(row.run,), test=_unchanged(row), why="moved")
+            expect = unmoved(row)
             entry = self.ledger.draft(RunInterrupted(), run=row.run)
             self.ledger.submit([entry], expect=[expect], done=lambda _outcome: self.wake())
 
@@ -246,51 +260,40 @@ class Engine:
         self._starting[row.run] = row
         self._starts[row.run] = []
         fact = RunStarted(attempt=row.attempt + 1, fingerprint=task.fingerprint)
-        expect = Expect(row=RunRow, key=(row.run,), test=_unchanged(row), why="moved")
+        expect = unmoved(row)
         entry = self.ledger.draft(fact, run=row.run)
         self.ledger.submit(
-            [entry], expect=[expect], done=lambda outcome: self._started(row, task, entry, outcome)
+            [entry], expect=[expect], done=lambda outcome: self._started(row, task, outcome)
         )
 
-    def _started(
-        self, row: RunRow, task: TaskDef[..., Any], entry: Entry, outcome: Outcome
-    ) -> None:
-        self._starting.pop(row.run, None)
-        early = self._starts.pop(row.run, [])
+    def _started(self, row: RunRow, task: TaskDef[..., Any], outcome: Outcome) -> None:
         if not isinstance(outcome, Committed) or self._stopping:
+            self._starting.pop(row.run, None)
+            self._starts.pop(row.run, None)
             self._occupied.free(row)
             self.wake()
             return
-        with self.ledger.read() as reader:
-            fresh = cast("RunRow", reader.get(RunRow, row.run))
-            every = reader.history(row.run)
-            facts = [one for one in every if one[0] >= fresh.since]
-            try:
-                history = History(facts, reader.payload)
-                config = config_of(every, reader.payload)
-                text = reader.payload(Seq(fresh.args_at), 0)
-            except PayloadErased as error:
-                self._occupied.free(row)
-                self._append_rest(
-                    row, self.endings.held(fresh, "payload-erased", str(error), ERASED_CHOICES)
-                )
-                return
-        work = Work(fresh, cast("Means", self._means), self)
-        work.config = config
-        self._begin(work, task, history, text, early)
+        self._begun.add(row, task, cast("Means", self._means).host)
 
-    def _begin(
-        self,
-        work: Work,
-        task: TaskDef[..., Any],
-        history: History,
-        text: bytes,
-        early: list[Record],
-    ) -> None:
-        row = work.row
+    def _read_and_begin(self, reader: Reader, row: RunRow, task: TaskDef[..., Any]) -> None:
+        self._starting.pop(row.run, None)
+        early = self._starts.pop(row.run, [])
+        try:
+            attempt = read_attempt(reader, row.run)
+        except PayloadErased as error:
+            self._occupied.free(row)
+            held = self.endings.held(row, "payload-erased", str(error), ERASED_CHOICES)
+            self._append_rest(row, held)
+            return
+        self._begin(attempt, task, early)
+
+    def _begin(self, attempt: Attempt, task: TaskDef[..., Any], early: list[Record]) -> None:
+        row = attempt.row
+        work = Work(row, cast("Means", self._means), self)
+        work.config = attempt.config
         driver = Driver(
             row.run,
-            history,
+            attempt.history,
             attempt=row.attempt,
             generation=row.generation,
             surroundings=self,
@@ -303,12 +306,13 @@ class Engine:
             driver.arrive(record)
         context = self._context(Asking(driver, work))
         try:
-            arguments = task.arguments.decode(text)
+            arguments = task.arguments.decode(attempt.arguments)
         except BadValue as error:
             self._leave(resident)
             self._append_rest(row, self.endings.failed(row, task, error, self.clock.wall()))
             return
         driver.begin(_main(task, context, arguments))
+        self._stubborn.watch(resident)
 
     # -- surroundings of a driver --------------------------------------------------------
 
@@ -389,8 +393,10 @@ class Engine:
         if run in self._starts:
             self._starts[run].append(record)
         elif run in self.residents:
-            self.residents[run].waiting_until = None
-            self.residents[run].driver.arrive(record)
+            resident = self.residents[run]
+            resident.waiting_until = None
+            resident.driver.arrive(record)
+            self._stubborn.watch(resident)
         else:
             self.wake()
 
@@ -422,6 +428,11 @@ class Engine:
                 self._claim(row)
                 return
         self.wake()
+
+    def _hold_stubborn(self, resident: Resident, detail: str) -> None:
+        if self.residents.get(resident.row.run) is resident and not resident.driver.over:
+            entries = self.endings.held(resident.row, "cancel-ignored", detail, IGNORED_CHOICES)
+            self._finish(resident, entries)
 
     # -- what the live side says ---------------------------------------------------------
 
@@ -473,17 +484,3 @@ def _main(
         return await task.start(context, arguments)
 
     return main()
-
-
-def _unchanged(row: RunRow) -> Callable[[Row | None], bool]:
-    def test(now: Row | None) -> bool:
-        return isinstance(now, RunRow) and now.state == row.state and now.attempt == row.attempt
-
-    return test
-
-
-def _going(run: str) -> Expect:
-    def test(row: Row | None) -> bool:
-        return isinstance(row, RunRow) and row.state in {"running", "waiting"} and not row.parked
-
-    return Expect(row=RunRow, key=(run,), test=test, why="not-going")

@@ -133,14 +133,13 @@ def _put_back(
 
 
 def _progressed(reader: Reader, row: RunRow) -> bool:
-    """Whether anything of the run was recorded since its attempt began."""
-    progressed = False
-    for _seq, fact in reader.history(row.run):
+    """Whether anything of the run was recorded since its attempt began; newest facts first."""
+    for _seq, fact in reader.newest(row.run):
+        if isinstance(fact.data, _PROGRESS):
+            return True
         if isinstance(fact.data, RunStarted):
-            progressed = False
-        elif isinstance(fact.data, _PROGRESS):
-            progressed = True
-    return progressed
+            return False
+    return False
 
 
 def _chunks(entries: list[Entry]) -> Iterator[list[Entry]]:

@@ -13,7 +13,7 @@ from tildawn.units import Micros
 class Resident:
     """A run in memory."""
 
-    __slots__ = ("driver", "parking", "row", "task", "waiting_until", "work")
+    __slots__ = ("driver", "parking", "row", "task", "told_to_stop", "waiting_until", "work")
 
     def __init__(self, row: RunRow, task: TaskDef[..., object], work: Work, driver: Driver) -> None:
         """Join the parts of one attempt."""
@@ -24,6 +24,7 @@ class Resident:
         #: How many records had arrived when it began to leave memory, -1 while it stays.
         self.parking = -1
         self.waiting_until: Micros | None = None
+        self.told_to_stop = False
 
     @property
     def patient(self) -> bool:

@@ -54,6 +54,32 @@ def fence_of(run: str, attempt: int) -> Expect:
     return Expect(row=RunRow, key=(run,), test=current, why="stale-attempt")
 
 
+def unmoved(row: RunRow) -> Expect:
+    """What an append expects that rests on a run as it was read: it has not moved since.
+
+    Raises:
+        Nothing.
+    """
+
+    def same(now: Row | None) -> bool:
+        return isinstance(now, RunRow) and now.state == row.state and now.attempt == row.attempt
+
+    return Expect(row=RunRow, key=(row.run,), test=same, why="moved")
+
+
+def going(run: str) -> Expect:
+    """What an append expects that interrupts a run: it is going on, in memory.
+
+    Raises:
+        Nothing.
+    """
+
+    def resident(row: Row | None) -> bool:
+        return isinstance(row, RunRow) and row.state in {"running", "waiting"} and not row.parked
+
+    return Expect(row=RunRow, key=(run,), test=resident, why="not-going")
+
+
 @dataclass(frozen=True)
 class Means:
     """What every attempt works with: the ledger, time, and where code runs."""

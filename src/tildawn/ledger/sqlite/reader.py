@@ -180,6 +180,23 @@ class Reader:
             history.append((seq, fact))
         return history
 
+    def newest(self, run: str) -> Iterator[tuple[Seq, Fact]]:
+        """The facts of one run, newest first; whoever stops early has read no more.
+
+        Raises:
+            HouseTooNew: a kind that this version does not know.
+        """
+        sql = (
+            "SELECT fact.seq, fact.body FROM run_fact JOIN fact USING (seq)"
+            " WHERE run_fact.run = ? ORDER BY run_fact.seq DESC"
+        )
+        for seq, body in self._database.execute(sql, (run_key(run),)):
+            fact = self._registry.decode(body)
+            if isinstance(fact, RawFact):
+                message = f"fact {seq} is a {fact.kind}, which this Tildawn does not know"
+                raise HouseTooNew(message, hint="pip install --upgrade tildawn")
+            yield Seq(seq), fact
+
     def payload(self, seq: Seq, slot: int) -> bytes:
         """The JSON text of a payload.
 
