@@ -11,7 +11,7 @@ from tildawn.errors import BadValue
 from tildawn.facts.plan import Env, Expr, Filter, Fixed, ListOf, MapOf, Mode, Part, Template, Text
 from tildawn.runtime.plan import Sealed, expanded, render, render_text, unexpanded
 from tildawn.runtime.plan.filters import FILTERS
-from tildawn.runtime.plan.render import evaluate
+from tildawn.runtime.plan.rendering import evaluate
 from tildawn.runtime.plan.template import parse_template
 
 

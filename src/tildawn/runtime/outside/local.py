@@ -18,7 +18,7 @@ from tildawn.providers.port import Wire
 from tildawn.providers.shell import ShellRequest, base_environment, run
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse, text_of
 from tildawn.runtime.outside.world import World
-from tildawn.runtime.plan.render import expanded, unexpanded
+from tildawn.runtime.plan.rendering import expanded, unexpanded
 from tildawn.units import MicroUsd
 
 

@@ -15,7 +15,7 @@ from tildawn.guard.request import Answer, Attempt
 from tildawn.providers.port import Bill, ChatRequest, ImageRequest, Message, Wire
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse, text_of
 from tildawn.runtime.outside.world import World
-from tildawn.runtime.plan.render import unexpanded
+from tildawn.runtime.plan.rendering import unexpanded
 from tildawn.units import MicroUsd
 
 

@@ -16,7 +16,7 @@ from tildawn.providers.port import Wire
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse, text_of
 from tildawn.runtime.outside.local import content_of, folder_of
 from tildawn.runtime.outside.world import World, is_loopback
-from tildawn.runtime.plan.render import expanded, unexpanded
+from tildawn.runtime.plan.rendering import expanded, unexpanded
 from tildawn.units import MicroUsd
 
 

@@ -13,7 +13,7 @@ from tildawn.facts.plan import Env, Expr, Fixed, MapOf, Part, Repeat, Template, 
 from tildawn.runtime.plan.form import ANY, Form
 from tildawn.runtime.plan.problem import Mark
 from tildawn.runtime.plan.reading import Reading
-from tildawn.runtime.plan.render import source_of
+from tildawn.runtime.plan.rendering import source_of
 from tildawn.runtime.plan.shape import FieldSpec, Held, RecordShape
 from tildawn.units import SECOND, Micros
 

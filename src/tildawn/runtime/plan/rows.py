@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tildawn.errors import BadPlan, BadValue
 from tildawn.facts.plan import Item, Plan, Rows, Value
 from tildawn.runtime.plan.problem import Mark, Problems
-from tildawn.runtime.plan.render import render_text
+from tildawn.runtime.plan.rendering import render_text
 from tildawn.runtime.plan.scope import ROW
 from tildawn.runtime.plan.table import Table, TableFault, TableRow, open_table
 
