@@ -11,6 +11,8 @@ import pytest
 
 from tildawn.engine.task import Retry, task
 from tildawn.errors import Misused, StepFailed
+from tildawn.facts.step import StepRecorded
+from tildawn.ledger.entry import Unmet
 from tildawn.runtime.context import Context, step
 from tildawn.units import SECOND, Micros
 
@@ -329,5 +331,31 @@ def test_repeat_begins_again_with_a_fresh_history(workshop: Any, counted: Any) -
 
         assert ["1", "2", "3"] == counted.calls
         assert 2 == workshop.row(name).generation
+
+    asyncio.run(story())
+
+
+def test_what_a_zombie_of_an_old_attempt_records_is_refused(workshop: Any, counted: Any) -> None:
+    """A coroutine or thread that outlived its attempt must not answer for the new one."""
+
+    @task(name="doubled")
+    async def doubled(ctx: Context) -> str:
+        return await ctx.step(counted.hang, "a")
+
+    async def story() -> None:
+        await workshop.start()
+        name = await workshop.enqueue(doubled)
+        await workshop.settle()
+        zombie = workshop.engine.residents[name].work
+        await workshop.crash()
+        await workshop.settle()
+        out = workshop.ledger.payload(b'"of a zombie"')
+        said = zombie.draft(StepRecorded(args="x", out=out.digest), ":hang#1", (out,))
+        answer = await workshop.ledger.append([said], expect=[zombie.fence])
+
+        assert isinstance(answer, Unmet)
+        assert "stale-attempt" == answer.why
+        assert 2 == workshop.row(name).attempt
+        assert "StepRecorded" not in workshop.kinds(name)
 
     asyncio.run(story())

@@ -2,6 +2,9 @@
 
 What it is not: cancelling.  The request is a record like any other and is delivered on the
 run's own loop; a task may clean up, with steps, for as long as `PATIENCE`.
+
+# HOLE: it is counted on the wall clock, so a clock set forward meanwhile holds the run early; the
+# owner may let it go on.
 """
 
 from collections.abc import Callable
