@@ -78,12 +78,7 @@ async def recover(ledger: Ledger, endings: Endings) -> Suspects:
         StaleWriter: another process took the pen.
     """
     with ledger.read() as reader:
-        rows = reader.rows(
-            RunRow,
-            "state = 'running' OR (state = 'waiting' AND parked = 0)",
-            (),
-            order="accepted",
-        )
+        rows = sorted(strays(reader, ()), key=lambda row: row.accepted)
         found = [_Interrupted(row, _progressed(reader, row)) for row in rows]
         queued = reader.rows(
             RunRow, "state = 'queued' AND deaths >= ?", (SUSPECT_AFTER,), order="accepted"

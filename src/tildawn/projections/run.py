@@ -147,6 +147,8 @@ RUNS = Table(
             " WHERE due > 0 AND state IN ('scheduled', 'waiting')"
         ),
         "CREATE INDEX {table}_running ON {table}(state) WHERE state IN ('running', 'held')",
+        # Waiting in memory; with a million parked beside them they must be found at once.
+        "CREATE INDEX {table}_awake ON {table}(run) WHERE state = 'waiting' AND parked = 0",
         "CREATE INDEX {table}_night ON {table}(night, item) WHERE night <> ''",
         "CREATE INDEX {table}_parent ON {table}(parent) WHERE parent <> ''",
         "CREATE INDEX {table}_evidence ON {table}(evidence_for) WHERE evidence_for <> ''",
