@@ -201,3 +201,35 @@ def test_looking_for_queues_walks_along_the_index(workshop: Any) -> None:
     with workshop.ledger.read() as reader:
         plan = reader.query(f"EXPLAIN QUERY PLAN {NEXT_QUEUE}", ("",))
     assert "run_queued (queue>?)" in str(plan), plan
+
+
+@pytest.mark.parametrize("where", ["task", "step"])
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_code_that_wants_to_end_the_process_ends_only_its_own_attempt(
+    workshop: Any, where: str, kind: type[BaseException]
+) -> None:
+    """A worker that one task can switch off works for nobody."""
+
+    async def leave() -> int:
+        raise kind(3)
+
+    @task(name="leaving")
+    async def leaving(ctx: Context) -> int:
+        if where == "task":
+            raise kind(3)
+        return await ctx.step(leave)
+
+    @task(name="staying")
+    async def staying(ctx: Context) -> int:
+        return 1
+
+    async def story() -> None:
+        await workshop.start()
+        name = await workshop.enqueue(leaving)
+        await workshop.ended(name, "scheduled")
+        other = await workshop.enqueue(staying)
+        await workshop.ended(other)
+
+        assert kind.__name__ in workshop.why(name)
+
+    asyncio.run(story())

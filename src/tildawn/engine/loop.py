@@ -115,8 +115,13 @@ class RunLoop(asyncio.AbstractEventLoop):
             if not ready:
                 return
             handle = ready.popleft()
-            if not handle.cancelled():
+            if handle.cancelled():
+                continue
+            try:
                 handle._run()  # noqa: SLF001
+            except (SystemExit, KeyboardInterrupt):
+                # asyncio raises these through the loop too; here they end their task alone.
+                continue
         message = f"the task ran {limit:,} callbacks without waiting for anything"
         raise LoopBlocked(message, hint="a loop that polls should wait: ctx.sleep or ctx.event")
 

@@ -207,7 +207,7 @@ class Work:
                     self._pool, lambda: copy_context().run(step.function, *args, **kwargs)
                 )
             text = step.result.encode(value)
-        except Exception as error:  # noqa: BLE001  a step is the author's code; any error is its result
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  a step is the author's code; any error is its result
             self._step_failed(command, digest, error)
             return
         payload = self.ledger.payload(text)
@@ -215,7 +215,7 @@ class Work:
             [self.draft(StepRecorded(args=digest, out=payload.digest), command.path, (payload,))]
         )
 
-    def _step_failed(self, command: Command, digest: str, error: Exception) -> None:
+    def _step_failed(self, command: Command, digest: str, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error))
         payload = self.ledger.payload(error_text(error, traceback=trace))
         self.record(

@@ -60,8 +60,11 @@ class Overrun(msgspec.Struct, frozen=True, kw_only=True):
 
 _OF_NIGHT = "FROM call JOIN run ON run.run = call.run WHERE run.night = ?"
 
+#: A call with a key whose run goes on is sent again by itself, so nobody has to look.
 _IN_DOUBT = (
-    "call.repeat <> 'safe' AND call.resolved = '' AND call.looked <> 'found' AND"
+    "call.repeat <> 'safe' AND"
+    " NOT (call.repeat = 'keyed' AND run.state NOT IN ('done', 'failed', 'cancelled', 'held')) AND"
+    " call.resolved = '' AND call.looked <> 'found' AND"
     " (call.state IN ('unknown', 'dispatched')"
     " OR (call.state = 'settled' AND call.effect = 'unknown'))"
 )
@@ -136,7 +139,7 @@ def healed_by_route(reader: Reader, night: str) -> list[HealedSum]:
     """
     rows = reader.query(
         "SELECT call.route, count(*), sum(call.state = 'settled' AND call.fault = ''),"
-        f" sum(call.failures), min(call.dispatched) {_OF_NIGHT} AND call.failures > 0"
+        f" sum(call.failures), min(call.dispatched) {_OF_NIGHT} AND call.failures > 0 AND call.resolved = ''"
         " AND call.dispatched >= 0 GROUP BY 1 ORDER BY 2 DESC, 1",
         (night,),
     )

@@ -80,7 +80,9 @@ def healed(reader: Reader, *, night: str = "") -> list[CallRow]:
     Raises:
         Nothing.
     """
-    return _rows(reader, "state = 'settled' AND fault = '' AND failures > 0", night)
+    # What its owner settled did not heal itself.
+    where = "state = 'settled' AND fault = '' AND failures > 0 AND resolved = ''"
+    return _rows(reader, where, night)
 
 
 def in_doubt(reader: Reader, *, night: str = "") -> list[CallRow]:

@@ -19,6 +19,10 @@ STEPS = {
         "- copy: { chatt: { prompt: x } }",
         ["plan.yaml:7:17: unknown key 'chatt' in the step 'copy'; did you mean 'chat'?"],
     ),
+    "a path into the house": (
+        "- s: { file: { write: .tildawn/ledger.db, content: x } }",
+        ["plan.yaml:7:24: a path into the house itself; expected a path outside of .tildawn"],
+    ),
     "a missing field": (
         "- photo: { image: { size: 8x8 } }",
         ["plan.yaml:7:25: image has no 'prompt'; expected prompt: what to draw"],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tildawn.apps.night.acceptance import Chosen, Edited
+from tildawn.apps.night.acceptance import Chosen, Edited, place_of
 from tildawn.apps.night.news import News
 from tildawn.apps.night.night import NightEnd, NightOptions, choose_night, conduct_night
 from tildawn.apps.night.preflight import Surroundings as Around
@@ -18,13 +18,17 @@ from tildawn.apps.night.preflight import preflight, refuse
 from tildawn.apps.night.reporting import record_report, write_report
 from tildawn.clock import Clock
 from tildawn.errors import UnknownName
-from tildawn.projections.night import NightRow, night_called
+from tildawn.ids import Ids
+from tildawn.ledger.layout import Layout
+from tildawn.ledger.ledger import Ledger
+from tildawn.projections.night import NightRow, night_called, unfinished_night
 from tildawn.runtime.house import House
 from tildawn.runtime.job import Finished, NightJob
 from tildawn.runtime.plan import Compiled, compile_plan
 from tildawn.runtime.setting import SIMULATOR, Settings
 from tildawn.runtime.surroundings import key_variable, models_of, provider_of
 from tildawn.runtime.version import BUILD
+from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 
 
 Print = Callable[[str], None]
@@ -42,6 +46,28 @@ def settled(settings: Settings, job: NightJob) -> Settings:
         settings.provider, name=SIMULATOR, base_url="", chat_model="", image_model=""
     )
     return msgspec.structs.replace(settings, provider=provider)
+
+
+def as_accepted(job: NightJob, folder: Path, clock: Clock) -> NightJob:
+    """The job, asking the simulator where the night that it goes on with was accepted so.
+
+    A night that began with ``--simulate`` must never go on with a provider that costs money.
+
+    Raises:
+        BadPlan: with every problem.
+        TildawnError: the house cannot be read.
+    """
+    if job.simulate or job.edited == Edited.NEW or not Layout(folder).database.is_file():
+        return job
+    with Ledger.open(
+        folder, registry=REGISTRY, projections=PROJECTIONS, clock=clock, ids=Ids(clock),
+        build=BUILD, mode="read",
+    ) as ledger, ledger.read() as reader:  # fmt: skip
+        if job.night:
+            row = night_called(reader, job.night)
+        else:
+            row = unfinished_night(reader, place_of(ledger, compile_plan(Path(job.plan))))
+    return msgspec.structs.replace(job, simulate=row is not None and bool(row.simulated))
 
 
 async def look_ahead(

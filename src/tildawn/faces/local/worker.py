@@ -20,7 +20,7 @@ from tildawn.apps.night.desk import prepare
 from tildawn.clock import Clock, SystemClock
 from tildawn.errors import HouseLocked, TildawnError
 from tildawn.faces.local.application import application
-from tildawn.faces.local.nightly import look_ahead, settled, spend_night
+from tildawn.faces.local.nightly import as_accepted, look_ahead, settled, spend_night
 from tildawn.faces.local.server import listening
 from tildawn.runtime.config import Config, load
 from tildawn.runtime.holder import Absent, socket_path
@@ -86,9 +86,11 @@ def _work(job: Job, *, restarted: bool) -> int:
     config = load(folder.parent, environ=os.environ, flags=job.flags)
     compiled = None
     if job.night is not None:
-        settings = settled(config.settings, job.night)
+        night = as_accepted(job.night, folder, clock)
+        job = msgspec.structs.replace(job, night=night)
+        settings = settled(config.settings, night)
         config = msgspec.structs.replace(config, settings=settings)
-        ahead = look_ahead(job.night, folder, settings, clock, restarted=restarted)
+        ahead = look_ahead(night, folder, settings, clock, restarted=restarted)
         compiled = asyncio.run(ahead)
     house = _open(folder, config, clock)
     handler = keep_log(folder, config.settings.log)

@@ -16,7 +16,7 @@ from tildawn.ledger.chain import GENESIS, Frontier, leaf_of, link
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.compare import compare_schema, compare_tables
-from tildawn.ledger.sqlite.connection import Columns, Database, connect
+from tildawn.ledger.sqlite.connection import Columns, Database, connect, opening_error
 from tildawn.ledger.sqlite.content import Content
 from tildawn.ledger.sqlite.migrate import schema_of, scripts
 from tildawn.ledger.sqlite.rebuild import changed
@@ -63,6 +63,9 @@ class Audit:
                     if self._head(database)[0] - self._frontier.size <= LAST_FACTS:
                         return self._last(database)
                     self._chunk(database, CHUNK_FACTS)
+        except apsw.CantOpenError as error:
+            # A disk that may not be written to proves nothing about the ledger on it.
+            raise opening_error(self._layout.database, error) from error
         except apsw.Error as error:
             message = f"SQLite cannot read {self._layout.database}: {error}"
             raise LedgerBroken(message, seq=self._frontier.size) from error

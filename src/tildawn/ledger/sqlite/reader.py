@@ -142,7 +142,7 @@ class Reader:
             UnknownName: the ledger is not that long.
         """
         for (body,) in self._database.execute("SELECT body FROM fact WHERE seq = ?", (seq,)):
-            return self._registry.decode(body), body
+            return self._decoded(seq, body), body
         message = f"there is no fact {seq}"
         raise UnknownName(message)
 
@@ -162,9 +162,8 @@ class Reader:
         Raises:
             HouseTooNew: a fact is newer than this version of Tildawn.
         """
-        decode = self._registry.decode
         for seq, body in self._bodies(after, limit, run):
-            yield Seq(seq), decode(body)
+            yield Seq(seq), self._decoded(seq, body)
 
     def history(self, run: str) -> list[tuple[Seq, Fact]]:
         """All facts of one run, in ledger order.
@@ -191,7 +190,7 @@ class Reader:
             " WHERE run_fact.run = ? ORDER BY run_fact.seq DESC"
         )
         for seq, body in self._database.execute(sql, (run_key(run),)):
-            fact = self._registry.decode(body)
+            fact = self._decoded(seq, body)
             if isinstance(fact, RawFact):
                 message = f"fact {seq} is a {fact.kind}, which this Tildawn does not know"
                 raise HouseTooNew(message, hint="pip install --upgrade tildawn")
@@ -226,6 +225,13 @@ class Reader:
                 raise LedgerBroken(message, seq=seq) from error
         message = f"fact {seq} has no payload {slot}"
         raise UnknownName(message)
+
+    def _decoded(self, seq: int, body: bytes) -> Fact | RawFact:
+        try:
+            return self._registry.decode(body)
+        except msgspec.MsgspecError as error:
+            message = f"fact {seq} cannot be read: {error}"
+            raise LedgerBroken(message, hint="tildawn verify", seq=seq) from error
 
     def _bodies(self, after: Seq, limit: int, run: str | None) -> Iterator[tuple[int, bytes]]:
         if run is None:

@@ -6,7 +6,7 @@ door.
 
 import asyncio
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast
 
 import msgspec
@@ -84,6 +84,9 @@ def folder_of(world: World, options: CallOptions) -> Path:
     return Path(options.folder) if options.folder else world.folder
 
 
+HOUSE = ".tildawn"
+"""The folder of a house; a plan that writes there would overwrite its own ledger."""
+
 VERBS = ("read", "write", "append", "delete")
 
 
@@ -100,6 +103,9 @@ def file(
 
     async def perform(attempt: Attempt) -> Answer:
         attempt.wire = Wire()
+        if HOUSE in PurePath(path).parts:
+            detail = f"{path} lies in the house itself, which only the ledger writes"
+            raise refuse(detail)
         files = Files(folder_of(world, options))
         content = await content_of(world, fields.get("content"))
         attempt.wire.sent = verb != "read"

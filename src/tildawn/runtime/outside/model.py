@@ -16,6 +16,7 @@ from tildawn.providers.port import Bill, ChatRequest, ImageRequest, Message, Wir
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse, text_of
 from tildawn.runtime.outside.world import World
 from tildawn.runtime.plan.rendering import unexpanded
+from tildawn.runtime.setting import SIMULATOR
 from tildawn.units import MicroUsd
 
 
@@ -39,6 +40,7 @@ def chat(
 
     async def perform(attempt: Attempt) -> Answer:
         _check_cost(reserve, options)
+        _check_simulated(world, simulated)
         wire = attempt.wire = Wire()
         got = await world.provider.chat(request, idempotency_key=attempt.key, wire=wire)
         value = got.json.encode() if got.json is not None else msgspec.json.encode(got.text)
@@ -76,6 +78,7 @@ def image(
 
     async def perform(attempt: Attempt) -> Answer:
         _check_cost(reserve, options)
+        _check_simulated(world, simulated)
         wire = attempt.wire = Wire()
         got = await world.provider.image(request, idempotency_key=attempt.key, wire=wire)
         width, _, height = size.partition("x")
@@ -110,6 +113,13 @@ def _worst(
 def _check_cost(reserve: MicroUsd | None, options: CallOptions) -> None:
     if options.max_cost is not None and reserve is not None and reserve > options.max_cost:
         detail = f"it may cost {reserve} millionths of a dollar, the step allows {options.max_cost}"
+        raise refuse(detail)
+
+
+def _check_simulated(world: World, simulated: bool) -> None:
+    """A simulated run never asks a provider that costs money, whatever the settings say now."""
+    if simulated and world.provider.name != SIMULATOR:
+        detail = f"the run was accepted as simulated, and the provider is {world.provider.name}"
         raise refuse(detail)
 
 

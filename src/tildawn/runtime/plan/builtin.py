@@ -283,6 +283,10 @@ def _file_check(fields: Mapping[str, Held], reading: Reading, mark: Mark) -> Non
         found = f"{' and '.join(verbs) or 'nothing'} to do with a file"
         reading.problems.add(mark, found, expected=f"exactly one of {', '.join(_FILE_VERBS)}")
         return
+    held = fields[verbs[0]]
+    if ".tildawn" in PurePath(written(held.value)).parts:
+        found = "a path into the house itself"
+        reading.problems.add(held.node.mark, found, expected="a path outside of .tildawn")
     writes = verbs[0] in {"write", "append"}
     if writes and "content" not in fields:
         reading.problems.add(mark, f"{verbs[0]} without content", expected="content: …")
