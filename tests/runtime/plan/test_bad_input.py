@@ -21,7 +21,7 @@ STEPS = {
     ),
     "a path into the house": (
         "- s: { file: { write: .tildawn/ledger.db, content: x } }",
-        ["plan.yaml:7:24: a path into the house itself; expected a path outside of .tildawn"],
+        ["plan.yaml:7:29: a path into the house itself; expected a path outside of .tildawn"],
     ),
     "a missing field": (
         "- photo: { image: { size: 8x8 } }",
