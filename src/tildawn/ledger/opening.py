@@ -157,4 +157,4 @@ def _refuse_lost(layout: Layout) -> None:
 
 def _lost(layout: Layout) -> LedgerBroken:
     message = f"{layout.database} is empty, but this house had a ledger"
-    return LedgerBroken(message, hint="restore the newest snapshot; nothing was changed")
+    return LedgerBroken(message, hint="copy the house away and keep it; nothing was changed")

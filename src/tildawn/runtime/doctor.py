@@ -103,7 +103,7 @@ def _house(patient: Patient) -> Check:
         return _ok("house", str(patient.folder))
     if Layout(patient.folder).founded.exists():
         return Check(name="house", verdict=State.FAIL, saw="its ledger is gone",
-                     advice="restore the newest snapshot")  # fmt: skip
+                     advice="copy the house away and keep it; begin another in a new folder")  # fmt: skip
     return Check(name="house", verdict=State.WARN, saw=f"there is none in {patient.folder}",
                  advice="tildawn init")  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Every row of bad input for plans, with the exact words a user reads."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -436,3 +437,23 @@ def test_what_only_a_program_would_write_is_bounded(said, steps):
 
     assert ["plan.yaml:7:14031: too many templates in one text; expected at most 1000"] == many
     assert ["plan.yaml:7:7: 501 steps in one item; expected at most 500"] == long
+
+
+def test_a_task_that_goes_around_the_door_is_named_before_the_night(
+    said: Callable[[str], list[str]], folder: Path
+) -> None:
+    """The lint of task code is part of checking a plan."""
+    (folder / "around.py").write_text(
+        "import socket\n"
+        "from tildawn import Context, task\n"
+        "@task\n"
+        "async def bad(ctx: Context) -> int:\n"
+        "    socket.create_connection(('127.0.0.1', 1))\n"
+        "    return 1\n"
+    )
+
+    problems = said("version: 1\nwork:\n  - id: a\n    task: 'around:bad'\n")
+
+    assert 1 == len(problems)
+    assert "around.py:5:5: task code uses socket.create_connection" in problems[0]
+    assert "ctx.call" in problems[0]

@@ -113,7 +113,7 @@ def _verified(found: house.Verified) -> Iterator[str]:
     yield from (f"  {line}" for line in found.differences)
     yield f"{found.facts} facts before that are good."
     if found.state == "broken":
-        yield "Nothing was changed. Next: copy the house away, then restore the newest snapshot"
+        yield "Nothing was changed. Next: copy the house away and keep it; begin another in a new folder"
 
 
 @click.command(help=house.DOCTOR.help)

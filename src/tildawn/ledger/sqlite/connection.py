@@ -150,7 +150,7 @@ def opening_error(path: Path, error: apsw.Error) -> TildawnError:
     """
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
         message = f"{path} is damaged: {error}"
-        return LedgerBroken(message, hint="restore the newest snapshot; nothing was changed")
+        return LedgerBroken(message, hint="copy the house away and keep it; nothing was changed")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         message = f"{path} is locked by another program: {error}"
         return HouseUnusable(message, hint="end the program that has the file open")

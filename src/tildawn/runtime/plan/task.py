@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tildawn.errors import BadTask
 from tildawn.facts.plan import TaskRef
+from tildawn.guard.lint import lint_source
 from tildawn.runtime.plan.problem import nearest, one_of
 
 
@@ -42,7 +43,8 @@ def find_task(folder: Path, ref: TaskRef, tell: Tell) -> None:
     if origin is None or not origin.endswith(".py"):
         return
     try:
-        tree = ast.parse(Path(origin).read_bytes(), filename=origin)
+        source = Path(origin).read_bytes()
+        tree = ast.parse(source, filename=origin)
     except (SyntaxError, ValueError, OSError) as error:
         tell(f"the module {ref.module!r} cannot be read: {error}", "Python", None)
         return
@@ -50,6 +52,13 @@ def find_task(folder: Path, ref: TaskRef, tell: Tell) -> None:
     if names is not None and ref.function not in names:
         found = f"there is no {ref.function!r} in the module {ref.module!r}"
         tell(found, one_of(sorted(names)), nearest(ref.function, sorted(names)))
+        return
+    for one in lint_source(source.decode("utf-8", "replace"), Path(origin).name)[:FINDINGS_MAX]:
+        tell(f"{one.filename}:{one.line}:{one.col}: {one.message}", one.fix, None)
+
+
+FINDINGS_MAX = 5
+"""Most findings of one module that are told: the first ones usually explain the others."""
 
 
 def _spec(folder: Path, module: str) -> ModuleSpec | None:
