@@ -38,7 +38,9 @@ def compare_schema(database: Database, shapes: Iterable[Shape]) -> None:
     made.close()
     for one in sorted(wanted ^ found):
         message = f"the {one[0]} {one[1]} of the database is not what this version makes"
-        raise LedgerBroken(message, hint="copy the house away and keep it; begin another in a new folder")
+        raise LedgerBroken(
+            message, hint="copy the house away and keep it; begin another in a new folder"
+        )
 
 
 def compare_tables(database: Database, memory: Memory) -> list[str]:

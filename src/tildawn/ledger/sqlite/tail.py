@@ -55,13 +55,17 @@ def _tip(database: Database, table: str) -> Tip:
     rows = database.execute(sql).fetchall()
     if len(rows) != 1:
         message = f"the ledger has no {table}"
-        raise LedgerBroken(message, hint="copy the house away and keep it; begin another in a new folder")
+        raise LedgerBroken(
+            message, hint="copy the house away and keep it; begin another in a new folder"
+        )
     size, chain, packed = rows[0]
     try:
         Frontier.load(size, packed)
     except ValueError as error:
         message = f"the {table} of the ledger is damaged: {error}"
-        raise LedgerBroken(message, hint="copy the house away and keep it; begin another in a new folder") from error
+        raise LedgerBroken(
+            message, hint="copy the house away and keep it; begin another in a new folder"
+        ) from error
     return Tip(Seq(size), bytes(chain), bytes(packed))
 
 
