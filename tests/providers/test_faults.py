@@ -11,8 +11,6 @@ from tildawn.providers.dialect import dialect
 from tildawn.providers.fault import Fault, FaultKind
 from tildawn.providers.openai_compatible import OpenAiCompatible
 from tildawn.providers.port import ChatRequest, ImageRequest, Message, Wire
-from tildawn.providers.sim.model import SimModel
-from tildawn.providers.sim.server import SimServer
 from tildawn.providers.wire import EXTRA_CONNECTIONS, KEPT_CONNECTIONS, Outgoing, Wires
 from tildawn.units import SECOND, Micros
 
@@ -246,15 +244,25 @@ async def test_a_host_that_nobody_serves_is_a_network_fault_with_nothing_sent() 
 
 async def test_a_host_that_does_not_speak_tls_is_sent_nothing() -> None:
     """The key must not reach whoever answers in place of the provider."""
-    async with SimServer(SimModel(), clock=SystemClock()) as server:
-        wires = Wires(clock=SystemClock())
-        base_url = server.url.replace("http:", "https:") + "/v1"
-        provider = OpenAiCompatible(dialect("sim"), wires=wires, key="sim", base_url=base_url)
-        with pytest.raises(Fault) as caught:
-            await provider.chat(CHAT, idempotency_key="k")
-        assert (caught.value.kind, caught.value.sent) == (FaultKind.NETWORK, False)
-        assert server.model.meter.requests == 0
-        await provider.aclose()
+    got: list[bytes] = []
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A greeting has no end that a server of lines could wait for: any first bytes will do.
+        got.append(await reader.read(65_536))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    base_url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    wires = Wires(clock=SystemClock())
+    provider = OpenAiCompatible(dialect("sim"), wires=wires, key="secret-key", base_url=base_url)
+    with pytest.raises(Fault) as caught:
+        await provider.chat(CHAT, idempotency_key="k")
+    assert (caught.value.kind, caught.value.sent) == (FaultKind.NETWORK, False)
+    assert got
+    assert not any(b"secret-key" in one for one in got)
+    await provider.aclose()
+    server.close()
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "no address", "http://", "http://[::1"])
