@@ -52,6 +52,26 @@ class Command:
     live: bool = False
 
 
+class Answer(asyncio.Future[Any]):
+    """What a branch waits on; giving it up gives the question up."""
+
+    __slots__ = ("_command", "_driver")
+
+    def __init__(self, driver: "Driver", command: Command) -> None:
+        """An answer to come, on the loop of the run."""
+        super().__init__(loop=driver.loop)
+        self._driver = driver
+        self._command = command
+
+    def cancel(self, msg: object = None) -> bool:
+        """Give it up; False when it has come."""
+        # A callback of the future would say the same, for one more turn of the loop a question.
+        gave_up = super().cancel(msg)
+        if gave_up:
+            self._driver.give_up(self._command)
+        return gave_up
+
+
 WAITING = frozenset({"timer", "event", "child", "later"})
 """Kinds of commands that need nothing of this process but patience."""
 
@@ -306,7 +326,7 @@ class Driver:
         return False
 
     def _resolve(self, command: Command, record: Record) -> None:
-        future = cast("asyncio.Future[Any]", command.future)
+        future, command.future = cast("asyncio.Future[Any]", command.future), None
         if future.done():
             return
         told = Told(record=record, name=command.name, decode=command.decode)
@@ -346,14 +366,13 @@ class Driver:
         if path in self.open or path in self.dropped:
             message = f"{command.name} was asked for twice under one key"
             raise BadValue(message, hint="give each its own key=")
-        future = self.loop.create_future()
-        command.future = future
+        future = command.future = Answer(self, command)
         self.open[path] = command
-        future.add_done_callback(lambda done: self._given_up(command, done))
         return future
 
-    def _given_up(self, command: Command, future: "asyncio.Future[Any]") -> None:
-        if future.cancelled() and self.open.pop(command.path, None) is not None:
+    def give_up(self, command: Command) -> None:
+        """Drop a question that nobody waits for any more."""
+        if self.open.pop(command.path, None) is not None:
             self.dropped.add(command.path)
             self._stop_later(command)
 

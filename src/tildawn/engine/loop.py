@@ -45,9 +45,9 @@ def _codes(*functions: Callable[..., object]) -> frozenset[CodeType]:
 _ASYNCIO_WAIT = cast("Callable[..., object]", vars(asyncio.tasks)["_wait"])
 
 # Functions whose order of completion depends on sets or on memory addresses.
-_NO_FUTURE = _codes(asyncio.shield, asyncio.wait, _ASYNCIO_WAIT)
-_NO_TASK = _codes(asyncio.as_completed)
 _NO_TIMER = _codes(asyncio.wait_for)
+_NO_FUTURE = _codes(asyncio.shield, asyncio.wait, _ASYNCIO_WAIT) | _NO_TIMER
+_NO_TASK = _codes(asyncio.as_completed)
 
 
 def _refuse(name: str) -> NoReturn:
@@ -196,7 +196,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future of this loop."""
-        if name := _called_by(_NO_FUTURE | _NO_TIMER, 1):
+        if name := _called_by(_NO_FUTURE, 1):
             _refuse(name)
         return asyncio.Future(loop=self)
 

@@ -188,7 +188,8 @@ class Work:
         digest: str,
     ) -> None:
         """Run a step's function; its result becomes a record."""
-        task = self._spawn(self._step(command, step, args, kwargs, digest))
+        task = self._host.create_task(self._step(command, step, args, kwargs, digest))
+        self._tasks.add(task)
         command.stop = task.cancel
 
     async def _step(
@@ -210,6 +211,9 @@ class Work:
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  a step is the author's code; any error is its result
             self._step_failed(command, digest, error)
             return
+        finally:
+            # Instead of a callback, which costs every step a turn of the host loop.
+            self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         payload = self.ledger.payload(text)
         self.record(
             [self.draft(StepRecorded(args=digest, out=payload.digest), command.path, (payload,))]
