@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tildawn.faces.catalog import OPERATIONS
-from tildawn.facts import call, house, night, run, step, task
+from tildawn.facts import call, house, night, route, run, step, task
 from tildawn.facts.fact import FactData
 from tildawn.runtime.setting import SETTINGS, shown
 
@@ -110,6 +110,7 @@ FACT_GROUPS = (
     ("Runs", run.KINDS),
     ("Inside a run", step.KINDS),
     ("Calls, budgets and child processes", call.KINDS),
+    ("Routes", route.KINDS),
 )
 
 

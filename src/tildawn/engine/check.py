@@ -22,7 +22,7 @@ from tildawn.engine.driver import Command, Driver, Frame
 from tildawn.engine.history import History, Record, config_of
 from tildawn.engine.task import TaskDef
 from tildawn.errors import UnknownName
-from tildawn.facts.call import CallRefused, CallSettled
+from tildawn.facts.call import CallRefused, CallServed, CallSettled
 from tildawn.facts.fact import Fact
 from tildawn.facts.run import RunDone
 from tildawn.facts.step import ArtifactKept, ChildEnded, StepFailed, StepRecorded
@@ -33,7 +33,15 @@ from tildawn.units import Seq
 
 MakeContext = Callable[[Asking], object]
 
-SWAPPED = (StepRecorded, StepFailed, ArtifactKept, CallSettled, CallRefused, ChildEnded)
+SWAPPED = (
+    StepRecorded,
+    StepFailed,
+    ArtifactKept,
+    CallSettled,
+    CallRefused,
+    CallServed,
+    ChildEnded,
+)
 """Records whose order is the world's; timers, events and cancellations stay where they are,
 so that a timeout is not told of before what it did not wait for."""
 

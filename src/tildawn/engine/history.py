@@ -15,7 +15,7 @@ from typing import cast
 
 import msgspec
 
-from tildawn.facts.call import CallDispatched, CallRefused, CallSettled
+from tildawn.facts.call import CallDispatched, CallRefused, CallServed, CallSettled
 from tildawn.facts.fact import Fact
 from tildawn.facts.run import RunAccepted, RunAnswered, RunCancelAsked, RunRetried, RunStarted
 from tildawn.facts.step import (
@@ -69,7 +69,7 @@ def record_of(seq: Seq, fact: Fact, read: ReadText) -> Record | None:
 
 def _slot(data: object) -> int | None:
     match data:
-        case StepRecorded() | StepFailed() | EventReceived() | CallRefused():
+        case StepRecorded() | StepFailed() | EventReceived() | CallRefused() | CallServed():
             return 0
         case ChildEnded(out=out):
             return 0 if out else -1

@@ -48,6 +48,22 @@ class CallDispatched(FactData, frozen=True):
     simulated: bool = False
     #: What the call would do, for the report: an operation and a target, redacted.
     what: str = ""
+    #: Of the route's breaker when it was sent; see `tildawn.facts.route`.
+    generation: int = 0
+    #: Sent to find out whether the other side is back.
+    probe: bool = False
+    #: What the limiters of the route stand at after this attempt: instants, 0 without a limiter.
+    turn: int = 0
+    turn_tokens: int = 0
+    #: How long it waited for its turn: for the limiter, for room, for a connection.
+    queue_ms: int = 0
+    #: Where the limit of the attempt comes from: p95, climbing, cold, cap, step or fixed.
+    basis: str = ""
+    #: What the guard would have done were it not in shadow, such as ``reject``.
+    would: str = ""
+    #: Of the fallback ladder, and why the one above did not serve.
+    tier: str = ""
+    instead: str = ""
 
     PAYLOADS = ("what",)
 
@@ -73,6 +89,10 @@ class CallSettled(FactData, frozen=True):
     took_ms: int = 0
     retry_due: int = 0
     abandoned: bool = False
+    #: How long the other side asked everybody to wait; it parks the route.
+    asked_wait_ms: int = 0
+    #: Until the first piece of a streamed answer, 0 where it was not streamed.
+    first_ms: int = 0
 
     PAYLOADS = ("out", "error")
 
@@ -134,6 +154,25 @@ class BudgetSet(FactData, frozen=True):
     reason: str = ""
 
 
+class CallServed(FactData, frozen=True):
+    """A local tier answered in place of a provider; nothing was sent and nothing paid."""
+
+    name: str
+    route: str
+    args: str
+    #: ``exact``, ``related``, ``global``, ``procedural`` or a name of the user's.
+    tier: str
+    #: Why no tier above it served: a kind of fault, ``open``, ``patience``, ``budget``, …
+    instead: str
+    out: str
+    #: The error of the primary, as `CallError`; empty where it was never asked.
+    error: str = ""
+    #: From the decision to leave the tier above to this answer.
+    took_ms: int = 0
+
+    PAYLOADS = ("out", "error")
+
+
 class ChildProcessStarted(FactData, frozen=True):
     """A child process of a call is alive; recovery proves it gone before a rerun."""
 
@@ -158,6 +197,7 @@ KINDS: tuple[type[FactData], ...] = (
     CallResolved,
     CallAnsweredLate,
     CallRefused,
+    CallServed,
     BudgetSet,
     ChildProcessStarted,
     ChildProcessGone,

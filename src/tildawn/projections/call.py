@@ -26,6 +26,7 @@ from tildawn.facts.call import (
     CallLookedUp,
     CallRefused,
     CallResolved,
+    CallServed,
     CallSettled,
     ChildProcessGone,
     ChildProcessStarted,
@@ -33,15 +34,9 @@ from tildawn.facts.call import (
 from tildawn.facts.fact import Fact
 from tildawn.ledger.fold import Add, Change, Drop, Get, Projection, Put, Row, Table
 from tildawn.projections.budget import ASSUMED, BUDGETS, AssumedRow, Booking, book, limit
+from tildawn.projections.pace import MINUTE, PACE, counted
 from tildawn.projections.run import RunRow
 from tildawn.units import Seq
-
-
-MINUTE = 60_000_000
-"""Microseconds of one slot of a route's history."""
-
-SLOTS = 10
-"""Slots kept for each route: ten minutes, the window of the retry budget."""
 
 
 class CallRow(Row, frozen=True, kw_only=True):
@@ -91,6 +86,12 @@ class CallRow(Row, frozen=True, kw_only=True):
     run_attempt: int
     #: 1 while a child process of the last attempt is not known to be gone.
     child: int
+    #: Of the last attempt: the state of the route under which it was sent, and its limit.
+    generation: int
+    limit_ms: int
+    #: The tier of the fallback ladder that answers or answered; empty for the primary.
+    tier: str
+    instead: str
     first_sent_at: int
     sent_at: int
     ended_at: int
@@ -101,17 +102,6 @@ class CallRow(Row, frozen=True, kw_only=True):
     late: int
     #: Position of the fact that gave the present state; appends about the call expect it.
     state_at: int
-
-
-class RouteRow(Row, frozen=True, kw_only=True):
-    """One minute of a route: first attempts and retries; the ring holds ten of them."""
-
-    route: str
-    slot: int
-    #: Minutes since 1970.
-    minute: int
-    calls: int
-    retries: int
 
 
 class ChildRow(Row, frozen=True, kw_only=True):
@@ -134,7 +124,6 @@ CALLS = Table(
         "CREATE INDEX {table}_late ON {table}(late) WHERE late >= 0",
     ),
 )
-ROUTES = Table(name="route_minute", row=RouteRow, key=("route", "slot"))
 CHILDREN = Table(name="child", row=ChildRow, key=("run", "path", "attempt"))
 
 
@@ -169,7 +158,7 @@ def _dispatch(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     else:
         yield Put(row)
     yield from book(seq, row.budgets, Booking(reserved=said.reserve_micro_usd), get)
-    yield _counted(said.route, fact.at // MINUTE, row.tries > 1, get)
+    yield counted(said.route, fact.at // MINUTE, row.tries > 1, get)
 
 
 def _sent(seq: Seq, fact: Fact, before: CallRow | None, get: Get) -> CallRow:
@@ -197,6 +186,10 @@ def _sent(seq: Seq, fact: Fact, before: CallRow | None, get: Get) -> CallRow:
         resolved_at=-1,
         retry_due=0,
         run_attempt=run.attempt if run is not None else 0,
+        generation=said.generation,
+        limit_ms=said.timeout_ms,
+        tier=said.tier,
+        instead=said.instead,
         first_sent_at=begun.first_sent_at or fact.at,
         sent_at=fact.at,
         ended_at=0,
@@ -212,21 +205,9 @@ def _unsent(fact: Fact) -> CallRow:
         tries=0, failures=0, key="", args="", model="", simulated=0, budgets="", reserve=0,
         spend=0, assumed=0, overrun=0, source="none", tokens_in=0, tokens_out=0, fault="",
         effect="none", looked="", resolved="", resolved_at=-1, retry_due=0, run_attempt=0,
-        child=0, first_sent_at=0, sent_at=0, ended_at=0, dispatched=-1, settled=-1, doubted=-1,
+        child=0, generation=0, limit_ms=0, tier="", instead="", first_sent_at=0, sent_at=0, ended_at=0, dispatched=-1, settled=-1, doubted=-1,
         late=-1, state_at=-1,
     )  # fmt: skip
-
-
-def _counted(route: str, minute: int, again: bool, get: Get) -> Put:
-    slot = minute % SLOTS
-    row = get(RouteRow, route, slot)
-    if row is None or row.minute != minute:
-        row = RouteRow(route=route, slot=slot, minute=minute, calls=0, retries=0)
-    return Put(
-        msgspec.structs.replace(
-            row, calls=row.calls + int(not again), retries=row.retries + int(again)
-        )
-    )
 
 
 def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
@@ -420,6 +401,35 @@ def _refuse(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     yield Add(row) if before is None or _closed(before, fact, get) else Put(row)
 
 
+def _serve(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("CallServed", fact.data)
+    before = _call(fact, get)
+    if before is not None and _closed(before, fact, get):
+        yield Add(before)  # refuses the append: a call ends once
+        return
+    row = before or _unsent(fact)
+    if row.state == "dispatched":
+        # The primary goes on behind it; its bill comes late or never.
+        row, changes = _billed(seq, row, row.attempt, row.reserve, "assumed", get)
+        yield from changes
+    yield Put(
+        msgspec.structs.replace(
+            row,
+            name=said.name,
+            route=said.route,
+            args=said.args,
+            state="settled",
+            fault="",
+            tier=said.tier,
+            instead=said.instead,
+            retry_due=0,
+            ended_at=fact.at,
+            settled=seq,
+            state_at=seq,
+        )
+    )
+
+
 def _start_child(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     row = _call(fact, get)
     if row is None:
@@ -448,8 +458,8 @@ def _end_child(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 CALL = Projection(
     name="call",
-    version=1,
-    tables=(CALLS, ROUTES, CHILDREN, BUDGETS, ASSUMED),
+    version=2,
+    tables=(CALLS, PACE, CHILDREN, BUDGETS, ASSUMED),
     folds={
         CallDispatched: _dispatch,
         CallSettled: _settle,
@@ -458,6 +468,7 @@ CALL = Projection(
         CallResolved: _resolve,
         CallAnsweredLate: _answer_late,
         CallRefused: _refuse,
+        CallServed: _serve,
         ChildProcessStarted: _start_child,
         ChildProcessGone: _end_child,
         BudgetSet: limit,

@@ -8,7 +8,8 @@ import msgspec
 
 from tildawn.ledger.sqlite.reader import Reader
 from tildawn.projections.budget import BudgetRow
-from tildawn.projections.call import MINUTE, SLOTS, CallRow, ChildRow, RouteRow
+from tildawn.projections.call import CallRow, ChildRow
+from tildawn.projections.pace import MINUTE, SLOTS, PaceRow
 from tildawn.units import Micros, MicroUsd
 
 
@@ -145,7 +146,7 @@ def recent(reader: Reader, route: str, *, now: Micros) -> tuple[int, int]:
         Nothing.
     """
     since = now // MINUTE - SLOTS
-    rows = reader.rows(RouteRow, "route = ? AND minute > ?", (route, since))
+    rows = reader.rows(PaceRow, "route = ? AND minute > ?", (route, since))
     return sum(row.calls for row in rows), sum(row.retries for row in rows)
 
 

@@ -12,7 +12,7 @@ from tildawn.engine.engine import Engine, MakeContext, Threads
 from tildawn.engine.queue import Limits
 from tildawn.engine.task import Tasks
 from tildawn.engine.watchdog import Kept, Watchdog, ends_process
-from tildawn.facts import call, house, night, run, step, task
+from tildawn.facts import call, house, night, route, run, step, task
 from tildawn.facts.fact import Registry
 from tildawn.guard.bypass import task_code
 from tildawn.ledger.fold import Projection
@@ -20,6 +20,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL
 from tildawn.projections.house import HOUSE
 from tildawn.projections.night import NIGHT
+from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN
 from tildawn.projections.step import STEP
 from tildawn.projections.story import STORY
@@ -34,12 +35,13 @@ REGISTRY = Registry(
         *run.KINDS,
         *step.KINDS,
         *call.KINDS,
+        *route.KINDS,
         *night.KINDS,
     ]
 )
 """Every kind of fact that a house of this version understands."""
 
-PROJECTIONS: tuple[Projection, ...] = (HOUSE, TASK, RUN, STORY, STEP, CALL, NIGHT)
+PROJECTIONS: tuple[Projection, ...] = (HOUSE, TASK, RUN, STORY, STEP, ROUTE, CALL, NIGHT)
 """Every table, in the order in which they are folded."""
 
 
