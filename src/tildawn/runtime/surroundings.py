@@ -4,8 +4,11 @@ What it is not: a call; those are made of it in `tildawn.runtime.outside`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+import httpx2
 
 from tildawn.clock import Clock
 from tildawn.guard.call import Door
@@ -22,6 +25,14 @@ from tildawn.runtime.setting import SIMULATOR, ProviderSettings, Settings
 
 
 SIMULATED_MODELS = Models(chat="sim-chat", image="sim-image", embed="sim-embed")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What stands in place of the world where a night is played: the other side, and chance."""
+
+    transport: httpx2.AsyncBaseTransport
+    rng: Random
 
 
 class Surroundings:
@@ -47,7 +58,13 @@ class Surroundings:
 
 
 def surroundings_of(
-    ledger: Ledger, settings: Settings, *, clock: Clock, folder: Path, env: Mapping[str, str]
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    clock: Clock,
+    folder: Path,
+    env: Mapping[str, str],
+    stage: Stage | None = None,
 ) -> Surroundings:
     """Make the outside of a house; nothing is opened yet.
 
@@ -57,22 +74,29 @@ def surroundings_of(
         clock: for deadlines.
         folder: where relative paths begin.
         env: keys, and what ``${NAME}`` stands for.
+        stage: in place of the world.
 
     Raises:
         UnknownName: no provider has that name.
     """
-    provider = provider_of(settings.provider, clock=clock, env=env)
+    played = None if stage is None else stage.transport
+    provider = provider_of(settings.provider, clock=clock, env=env, transport=played)
     world = World(
         ledger, clock, wires=Wires(clock=clock), prices=Prices.shipped(), connected=provider,
         models=models_of(settings.provider), env=env, folder=folder,
     )  # fmt: skip
     seed = int.from_bytes(Ids(clock).random(8), "big")
-    door = Door(ledger, clock, Random(seed))  # noqa: S311 - jitter of waits, no secret
+    rng = Random(seed) if stage is None else stage.rng  # noqa: S311 - jitter of waits, no secret
+    door = Door(ledger, clock, rng)
     return Surroundings(Calls(world, door, routes=settings.route), door, world, provider)
 
 
 def provider_of(
-    settings: ProviderSettings, *, clock: Clock, env: Mapping[str, str]
+    settings: ProviderSettings,
+    *,
+    clock: Clock,
+    env: Mapping[str, str],
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> Provider | None:
     """The provider that the settings name, or None.
 
@@ -84,11 +108,11 @@ def provider_of(
     if not settings.name:
         return None
     row = dialect(settings.name)
-    wires = Wires(clock=clock)
+    wires = Wires(clock=clock, transport=transport)
     key = env.get(key_variable(settings))
     if settings.name == SIMULATOR:
         key = key or SIMULATOR
-        if not settings.base_url:
+        if not settings.base_url and transport is None:
             from tildawn.providers.sim.model import SimModel  # noqa: PLC0415 - rarely needed
             from tildawn.providers.sim.transport import SimTransport  # noqa: PLC0415
 

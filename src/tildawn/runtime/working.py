@@ -14,7 +14,7 @@ from tildawn.runtime.context import Context
 from tildawn.runtime.house import House
 from tildawn.runtime.logbook import write_line
 from tildawn.runtime.loops import LOOPS, Turning, clear_up, turn_for_ever
-from tildawn.runtime.surroundings import Surroundings, surroundings_of
+from tildawn.runtime.surroundings import Stage, Surroundings, surroundings_of
 
 
 Prepare = Callable[[Engine], None]
@@ -23,7 +23,11 @@ Prepare = Callable[[Engine], None]
 
 @asynccontextmanager
 async def working(
-    house: House, *, env: Mapping[str, str], prepare: Sequence[Prepare] = ()
+    house: House,
+    *,
+    env: Mapping[str, str],
+    prepare: Sequence[Prepare] = (),
+    stage: Stage | None = None,
 ) -> AsyncGenerator[Surroundings]:
     """Take up every run and work while the block lasts; then park, in order.
 
@@ -34,6 +38,7 @@ async def working(
         house: open to write.
         env: keys, and what ``${NAME}`` stands for; never recorded.
         prepare: called with the engine before it starts.
+        stage: in place of the world, for a night that is played.
 
     Raises:
         BadTask: a module of the settings cannot be imported.
@@ -43,8 +48,9 @@ async def working(
         house.tasks.load(module)
     bypass.install()
     outside = surroundings_of(
-        house.ledger, house.settings, clock=house.clock, folder=house.folder.parent, env=env
-    )
+        house.ledger, house.settings, clock=house.clock, folder=house.folder.parent, env=env,
+        stage=stage,
+    )  # fmt: skip
 
     def context(asking: Asking) -> Context:
         return Context(asking, write_line, outside.calls)
