@@ -1,0 +1,100 @@
+"""How the guard finds out that the other side is back: waits, money for it, and the way up.
+
+What it is not: the asking; that is `tildawn.guard.probe`.
+"""
+
+from collections.abc import Sequence
+
+from tildawn.guard.policy import RecoveryPolicy
+from tildawn.projections.attempts import PROBES, Probe
+from tildawn.units import SECOND, Micros, MicroUsd
+
+
+HOUR = 3_600 * SECOND
+
+
+def next_wait(previous: Micros, policy: RecoveryPolicy, *, chance: float) -> tuple[Micros, Micros]:
+    """How long until the other side is asked for the next time.
+
+    Args:
+        previous: the wait before the last time, without its jitter; 0 for the first.
+        policy: the numbers.
+        chance: a number drawn evenly from [0, 1).
+
+    Returns:
+        The wait to remember, and the one to make: it differs by the jitter in either direction,
+        so that many routes do not ask in step.
+
+    Raises:
+        Nothing.
+    """
+    plain = min(previous * 2 if previous > 0 else policy.first, policy.longest)
+    swing = policy.jitter_ppm / 1_000_000
+    return Micros(plain), Micros(round(plain * (1 + swing * (2 * chance - 1))))
+
+
+def paid_allowed(
+    probes: Sequence[Probe], policy: RecoveryPolicy, *, cost: MicroUsd, now: Micros
+) -> Micros:
+    """When a probe may be paid for.
+
+    Args:
+        probes: those that were paid for lately.
+        policy: how many an hour, and how much money an hour.
+        cost: the most that the probe may cost, micro-USD.
+        now: the instant by the wall clock.
+
+    Returns:
+        0 for now; else the first instant at which the hour before it leaves room.  A probe that
+        alone costs more than an hour may cost is never allowed: the instant is an hour ahead,
+        and again then.
+
+    Raises:
+        Nothing.
+    """
+    # Instants are kept in whole seconds, so one may have been sent up to a second later.  One
+    # that is more than an hour ahead is from before the clock was set back: it is forgotten,
+    # since otherwise a wrong year would end all probes for a year.
+    free_at = sorted((one.at + SECOND + HOUR, one.cost) for one in probes if one.at <= now + HOUR)
+    held = [(at, paid) for at, paid in free_at if at > now]
+    left = min(policy.paid_an_hour, PROBES) - len(held)
+    money = policy.usd_an_hour - cost - sum(paid for _, paid in held)
+    allowed = 0
+    for at, paid in held:
+        if left > 0 and money >= 0:
+            break
+        allowed, left, money = at, left + 1, money + paid
+    return Micros(allowed if left > 0 and money >= 0 else now + HOUR)
+
+
+def ramp_for(streak: int, policy: RecoveryPolicy) -> int:
+    """How many attempts may be under way at once while a route comes back.
+
+    Args:
+        streak: attempts proven good in a row since it did.
+        policy: the steps.
+
+    Returns:
+        Attempts at once, 0 for no limit of the breaker's.
+
+    Raises:
+        Nothing.
+    """
+    step = max(streak, 1) - 1
+    return policy.ramp[step] if step < len(policy.ramp) else 0
+
+
+def relapsed(relapses: int, policy: RecoveryPolicy) -> bool:
+    """Whether so many attempts failed soon after recovery that there was none.
+
+    Args:
+        relapses: failures since the other side was proven to be back.
+        policy: how many are borne.
+
+    Returns:
+        Whether to open again.
+
+    Raises:
+        Nothing.
+    """
+    return relapses > policy.relapses
