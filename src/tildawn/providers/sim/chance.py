@@ -4,6 +4,7 @@ What it is not: the interpreter's generator, whose sequences may change with its
 """
 
 import hashlib
+import math
 
 
 class Chance:
@@ -38,3 +39,17 @@ class Chance:
             Nothing.
         """
         return low + self.below(max(high - low, 0) + 1)
+
+    def swing(self) -> float:
+        """A number from the normal distribution with mean 0 and deviation 1.
+
+        Raises:
+            Nothing.
+
+        Source: the transform of Box and Muller, of which one half is used.
+        """
+        one, two = ((self.below(_EVEN) + 0.5) / _EVEN for _ in range(2))
+        return math.sqrt(-2 * math.log(one)) * math.cos(2 * math.pi * two)
+
+
+_EVEN = 1_000_000_000

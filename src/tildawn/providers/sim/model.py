@@ -37,6 +37,7 @@ class SimModel:
         scenario: Scenario | None = None,
         key: str = KEY,
         idempotency: bool = True,
+        began: Micros | None = None,
     ) -> None:
         """Make the provider.
 
@@ -45,10 +46,12 @@ class SimModel:
             scenario: what goes wrong; nothing by default.
             key: the only bearer token accepted.
             idempotency: whether a repeated Idempotency-Key gets the recorded answer, unbilled.
+            began: instant from which the scenario counts; that of the first request when absent.
 
         Raises:
             Nothing.
         """
+        self._began = began
         self._seed = seed
         self._scenario = scenario or Scenario()
         self._key = key
@@ -67,6 +70,7 @@ class SimModel:
         self._record: dict[str, tuple[Asked, Worked]] = {}
         self._asked: dict[int, int] = {}
         self._fired: dict[int, int] = {}
+        self._first = self._began
 
     def script(self, asked: Asked, *, now: Micros) -> Script:
         """Decide what happens to a request.
@@ -88,8 +92,11 @@ class SimModel:
         if asked.path.startswith("/v1/") and not self._authorized(asked):
             self.meter.unauthorized += 1
             return _error(401, "invalid_api_key", "Incorrect API key provided.")
-        rule = self._rule(asked)
-        latency = micros(self._scenario.latency)
+        if self._first is None:
+            self._first = now
+        at = Micros(now - self._first)
+        rule = self._rule(asked, at)
+        latency = self._latency(asked, at)
         start: Script = (Wait(latency),) if latency else ()
         early = None if rule is None else _before_work(rule.fault, now)
         if early is not None:
@@ -107,11 +114,24 @@ class SimModel:
         given = asked.headers.get("authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode())
 
-    def _rule(self, asked: Asked) -> Rule | None:
+    def _latency(self, asked: Asked, at: Micros) -> Micros:
+        paces = [
+            pace
+            for pace in self._scenario.pace
+            if pace.holds(at) and asked.path.startswith(pace.path)
+        ]
+        if not paces:
+            return micros(self._scenario.latency)
+        chance = Chance("pace", self._seed, asked.path, self.meter.by_path[asked.path])
+        return paces[-1].latency(at, chance.swing())
+
+    def _rule(self, asked: Asked, at: Micros) -> Rule | None:
         prompt = prompt_of(asked.body).lower()
         found = None
         for index, rule in enumerate(self._scenario.rule):
-            if not asked.path.startswith(rule.path) or rule.prompt.lower() not in prompt:
+            if not (rule.holds(at) and asked.path.startswith(rule.path)):
+                continue
+            if rule.prompt.lower() not in prompt:
                 continue
             nth = self._asked[index] = self._asked.get(index, 0) + 1
             if found is None and rule.selects(nth) and self._falls(index, rule, nth):

@@ -6,17 +6,30 @@ What it is not: the going wrong itself, which is `model`.
 
     latency = "20ms"                 # of every answer
 
+    [[pace]]                         # in its place, where it applies
+    path = "/v1/images"              # requests whose path begins so
+    since = "1h"                     # from then on, counted from the first request
+    until = "3h"                     # and up to then
+    median = "50s"                   # latencies are log-normal around this
+    sigma = 0.25                     # and scatter so
+    grow = 3                         # a drift: so many times as slow in the end
+    within = "20m"                   # and how long that takes from ``since``
+
     [[rule]]
     path = "/v1/images"              # requests whose path begins so
     prompt = "valentine"             # and whose prompt holds this, in any case
     nth = "2,5-7,20-"                # the 2nd, 5th to 7th and from the 20th on of these
     probability = 0.1                # and then one in ten, by the seed
     times = 3                        # and at most so often
+    since = "1h"                     # and only from then on, counted from the first request
+    until = "1h5m"                   # and up to then: an outage
     fault = { kind = "rate", retry_after = "7s", spelling = "date" }
 
-The first rule that applies decides.  Kinds and their settings are the classes below.
+The first rule that applies decides, and the last pace.  Kinds of faults and their settings are
+the classes below.
 """
 
+import math
 import re
 import tomllib
 from typing import Literal
@@ -131,6 +144,16 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     nth: str | int = "1-"
     probability: float = 1.0
     times: int | None = None
+    since: str = "0s"
+    until: str | None = None
+
+    def holds(self, at: Micros) -> bool:
+        """Whether the rule holds at an instant counted from the beginning.
+
+        Raises:
+            Nothing.
+        """
+        return within(at, self.since, self.until)
 
     def selects(self, nth: int) -> bool:
         """Whether ``nth``, counted from 1, is among the rule's.
@@ -141,10 +164,46 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return any(low <= nth and (high is None or nth <= high) for low, high in ranges(self.nth))
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast answers come; see the module."""
+
+    median: str
+    sigma: float = 0.0
+    path: str = "/"
+    since: str = "0s"
+    until: str | None = None
+    grow: float = 1.0
+    within: str = "0s"
+
+    def holds(self, at: Micros) -> bool:
+        """Whether it holds at an instant counted from the beginning.
+
+        Raises:
+            Nothing.
+        """
+        return within(at, self.since, self.until)
+
+    def latency(self, at: Micros, swing: float) -> Micros:
+        """How long an answer takes.
+
+        Args:
+            at: instant counted from the beginning.
+            swing: a number from the normal distribution with mean 0 and deviation 1.
+
+        Raises:
+            Nothing.
+        """
+        over = micros(self.within)
+        done = min((at - micros(self.since)) / over, 1.0) if over else 1.0
+        median = micros(self.median) * (1 + (self.grow - 1) * done)
+        return Micros(round(median * math.exp(self.sigma * swing)))
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the simulator behaves; the empty one never fails and answers at once."""
 
     latency: str = "0ms"
+    pace: tuple[Pace, ...] = ()
     rule: tuple[Rule, ...] = ()
 
 
@@ -163,13 +222,39 @@ def parse(text: str, *, name: str = "scenario") -> Scenario:
     """
     try:
         scenario = msgspec.convert(tomllib.loads(text), Scenario)
-        micros(scenario.latency)
-        for rule in scenario.rule:
-            _check(rule)
+        check(scenario)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, BadValue, ValueError) as error:
         message = f"{name}: {error}"
         raise BadSetting(message) from error
     return scenario
+
+
+def check(scenario: Scenario) -> None:
+    """Refuse what is out of range.
+
+    Raises:
+        ValueError: a number or a list of numbers is.
+        BadValue: a duration is none.
+    """
+    micros(scenario.latency)
+    for rule in scenario.rule:
+        _check(rule)
+    for pace in scenario.pace:
+        for text in (pace.median, pace.within):
+            micros(text)
+        _check_window(pace.since, pace.until)
+        if not (0 <= pace.sigma <= 2 and 0 < pace.grow <= 1_000):  # noqa: PLR2004 generous bounds
+            message = f"sigma is {pace.sigma}, allowed is 0 to 2; grow is {pace.grow}, 0 to 1000"
+            raise ValueError(message)
+
+
+def within(at: Micros, since: str, until: str | None) -> bool:
+    """Whether an instant lies in a stretch of time; the end does not belong to it.
+
+    Raises:
+        Nothing.
+    """
+    return micros(since) <= at and (until is None or at < micros(until))
 
 
 def micros(text: str) -> Micros:
@@ -199,8 +284,15 @@ def ranges(nth: str | int) -> list[tuple[int, int | None]]:
     return found
 
 
+def _check_window(since: str, until: str | None) -> None:
+    if until is not None and micros(until) <= micros(since):
+        message = f"until is {until}, which is not after since, {since}"
+        raise ValueError(message)
+
+
 def _check(rule: Rule) -> None:
     ranges(rule.nth)
+    _check_window(rule.since, rule.until)
     fault = rule.fault
     if not 0 <= rule.probability <= 1:
         message = f"probability is {rule.probability}, allowed is 0 to 1"
