@@ -3,9 +3,9 @@
 What it is not: a boot event only.  `recover` runs at every start; the engine's own loops keep
 looking afterwards.
 
-A process death counts against a run only when the run made no progress in its attempt.  After
-two such deaths in a row a run is a suspect, and suspects start one at a time; three deaths as
-the sole suspect quarantine it.
+A process death counts against a run only when the run was at work and made no progress in its
+attempt.  After two such deaths in a row a run is a suspect, and suspects start one at a time;
+three deaths as the sole suspect, with no progress between them, quarantine it.
 """
 
 from collections.abc import Collection, Iterator
@@ -83,16 +83,16 @@ async def recover(ledger: Ledger, endings: Endings) -> Suspects:
         queued = reader.rows(
             RunRow, "state = 'queued' AND deaths >= ?", (SUSPECT_AFTER,), order="accepted"
         )
-    unclean = ledger.unclean
-    stuck = [one for one in found if unclean and not one.progressed]
-    counted = {one.row.run: one.row.deaths + 1 for one in stuck}
+    # A run that waited did nothing, so it has killed nobody.
+    at_work = [one for one in found if ledger.unclean and one.row.state == "running"]
+    counted = {one.row.run: one.row.deaths + 1 for one in at_work if not one.progressed}
     suspects = {run for run, deaths in counted.items() if deaths >= SUSPECT_AFTER}
-    sole = _sole(stuck, suspects)
+    sole = _sole({one.row.run for one in at_work}, suspects)
     entries: list[Entry] = []
     for one in found:
-        entries += _put_back(
-            ledger, endings, one, unclean=one.row.run in counted, sole=one.row.run == sole
-        )
+        unclean = one.row.run in counted
+        alone = unclean and one.row.run == sole
+        entries += _put_back(ledger, endings, one, unclean=unclean, sole=alone)
     for chunk in _chunks(entries):
         await ledger.append(chunk)
     return Suspects(frozenset(suspects | {row.run for row in queued}))
@@ -109,11 +109,13 @@ def strays(reader: Reader, in_memory: Collection[str]) -> list[RunRow]:
     return [row for row in rows if row.run not in in_memory]
 
 
-def _sole(stuck: list[_Interrupted], suspects: set[str]) -> str | None:
-    """The one run that can have killed the process, if there is just one."""
-    if len(stuck) == 1:
-        return stuck[0].row.run
-    return next(iter(suspects)) if len(suspects) == 1 else None
+def _sole(at_work: set[str], suspects: set[str]) -> str | None:
+    """The one run that can have killed the process, if there is just one.
+
+    One that got on may have killed it too, with its next step: it clears nobody beside it.
+    """
+    candidates = at_work if len(at_work) == 1 else suspects
+    return next(iter(candidates)) if len(candidates) == 1 else None
 
 
 def _put_back(
@@ -121,7 +123,7 @@ def _put_back(
 ) -> list[Entry]:
     row = one.row
     entries = [ledger.draft(RunInterrupted(unclean=unclean, sole=sole), run=row.run)]
-    if row.sole_deaths + int(sole and unclean) >= QUARANTINE_AFTER:
+    if row.sole_deaths + int(sole) >= QUARANTINE_AFTER:
         detail = f"the process died {QUARANTINE_AFTER} times while only this run could be the cause"
         entries += endings.held(row, "quarantined", detail, QUARANTINE_CHOICES)
     return entries

@@ -70,7 +70,7 @@ class RunRow(Row, frozen=True, kw_only=True):
     attempt: int
     failures: int
     deaths: int
-    #: Unclean deaths in which this run was the only suspect.
+    #: Unclean deaths in a row in which this run was the only suspect.
     sole_deaths: int
     parked: int
     cancel_asked: int
@@ -248,7 +248,7 @@ def _interrupt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
             parked=0,
             state_at=seq,
             deaths=row.deaths + 1 if said.unclean else 0,
-            sole_deaths=row.sole_deaths + int(said.unclean and said.sole),
+            sole_deaths=row.sole_deaths + int(said.sole) if said.unclean else 0,
         )
     )
 
@@ -392,7 +392,7 @@ def _wake(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 RUN = Projection(
     name="run",
-    version=1,
+    version=2,  # 2: progress clears a run of the deaths before it
     tables=(RUNS, KEYS),
     folds={
         RunAccepted: _accept,
