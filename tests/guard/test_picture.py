@@ -9,7 +9,8 @@ import zlib
 import pytest
 
 from tildawn.guard.fault import InvalidAnswer
-from tildawn.guard.picture import Picture, check_picture
+from tildawn.guard.picture import check_picture
+from tildawn.picture import Picture
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

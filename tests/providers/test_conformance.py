@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from tildawn.picture import read_picture
 from tildawn.providers.fault import Fault, FaultKind
-from tildawn.providers.picture import look
 from tildawn.providers.port import ChatRequest, EmbedRequest, ImageRequest, Message, Usage
 from tildawn.providers.prices import Prices
 
@@ -75,7 +75,7 @@ async def test_a_picture_is_real_and_of_the_exact_size(stage, image_format: str)
         wish = ImageRequest(model="sim-image", prompt="a red mug", size="96x64")
         answer = await s.provider.image(wish, idempotency_key="k")
         assert (answer.media_type, answer.width, answer.height) == ("image/png", 96, 64)
-        assert look(answer.data).width == 96
+        assert read_picture(answer.data).width == 96
         other = msgspec.structs.replace(wish, prompt="a blue mug")
         assert (await s.provider.image(other, idempotency_key="k2")).data != answer.data
         again = await s.provider.image(wish, idempotency_key="k3")

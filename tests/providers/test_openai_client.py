@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tildawn.providers.picture import look
+from tildawn.picture import read_picture
 
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +76,7 @@ async def test_the_real_client_gets_pictures_as_bytes_and_as_addresses(client) -
             model="sim-image", prompt="mug", size="1024x1024", response_format="b64_json"
         )
         assert whole.data is not None
-        picture = look(base64.b64decode(whole.data[0].b64_json or ""))
+        picture = read_picture(base64.b64decode(whole.data[0].b64_json or ""))
         assert (picture.width, picture.height) == (1024, 1024)
         placed = await ai.images.generate(model="sim-image", prompt="mug", response_format="url")
         assert placed.data is not None

@@ -11,10 +11,10 @@ from decimal import ROUND_CEILING, Decimal
 
 import msgspec
 
+from tildawn.picture import read_picture
 from tildawn.providers import reply, sse
 from tildawn.providers.dialect import CostField, Dialect
 from tildawn.providers.fault import Fault, FaultKind
-from tildawn.providers.picture import look
 from tildawn.providers.port import (
     Bill,
     Capabilities,
@@ -147,12 +147,12 @@ class OpenAiCompatible:
             raise _invalid(_NO_PICTURE, bill)
         data = await self._picture_bytes(answer.data[0], bill)
         try:
-            picture = look(data)
+            picture = read_picture(data)
         except ValueError as error:
             raise _invalid(str(error), bill) from error
         return ImageAnswer(
             data=data,
-            media_type=picture.media_type,
+            media_type=picture.media,
             width=picture.width,
             height=picture.height,
             bill=bill,

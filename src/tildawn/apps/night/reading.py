@@ -14,9 +14,9 @@ import apsw
 import msgspec
 
 from tildawn.errors import BadValue
+from tildawn.picture import read_picture
 from tildawn.providers.fault import Fault, FaultKind
 from tildawn.providers.file import FileAnswer, Files
-from tildawn.providers.picture import look as decode
 
 
 QUERY_STEPS_MAX = 200_000_000
@@ -80,11 +80,11 @@ async def look_at_image(folder: str, path: str) -> ImageSeen:
     if got is None:
         return ImageSeen(whole=False, detail=f"{path} is not there")
     try:
-        picture = await asyncio.to_thread(decode, got.data or b"")
+        picture = await asyncio.to_thread(read_picture, got.data or b"")
     except ValueError as error:
         return ImageSeen(whole=False, sha256=got.sha256, detail=str(error))
     size = f"{picture.width}x{picture.height}"
-    return ImageSeen(whole=True, media=picture.media_type, size=size, sha256=got.sha256)
+    return ImageSeen(whole=True, media=picture.media, size=size, sha256=got.sha256)
 
 
 async def look_at_json(folder: str, path: str) -> JsonSeen:

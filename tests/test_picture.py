@@ -8,7 +8,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from tildawn.providers.picture import Picture, look
+from tildawn.picture import SIDE_MAX, Picture, read_picture
 from tildawn.providers.sim.drawing import png
 
 
@@ -33,10 +33,10 @@ def painted(form: str, **more: object) -> bytes:
 )
 def test_a_whole_picture_is_known_and_half_of_it_refused(data: bytes, media_type: str) -> None:
     """An image counts only as decodable bytes; a cut-off download is none."""
-    assert look(data) == Picture(media_type, 33, 17)
+    assert read_picture(data) == Picture(media_type, 33, 17)
     for cut in (len(data) // 2, len(data) - 1, 12, 0):
         with pytest.raises(ValueError, match=r"."):
-            look(data[:cut])
+            read_picture(data[:cut])
 
 
 def test_one_flipped_bit_in_a_png_is_seen() -> None:
@@ -44,15 +44,16 @@ def test_one_flipped_bit_in_a_png_is_seen() -> None:
     data = bytearray(png("seed", 64, 64))
     data[len(data) // 2] ^= 1
     with pytest.raises(ValueError, match="checksum"):
-        look(bytes(data))
+        read_picture(bytes(data))
 
 
 def test_a_png_that_inflates_without_end_is_not_followed() -> None:
     """A few kilobytes must not become gigabytes in our memory."""
     data = bytearray(png("seed", 64, 64))
     data[16:24] = (2**30).to_bytes(4, "big") * 2
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
     with pytest.raises(ValueError, match="is none"):
-        look(bytes(data))
+        read_picture(bytes(data))
 
 
 @pytest.mark.parametrize("rows", [0, 16, 18, 100_000], ids=["none", "short", "long", "bomb"])
@@ -68,13 +69,13 @@ def test_a_png_with_too_few_or_too_many_rows_is_refused(rows: int) -> None:
         struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in chunks
     )
-    with pytest.raises(ValueError, match="rows"):
-        look(data)
+    with pytest.raises(ValueError, match="bytes of pixels"):
+        read_picture(data)
 
 
 def test_an_interlaced_png_is_whole_too() -> None:
     """It holds more bytes than its rows have, which is no sign of damage."""
-    assert look(base64.b64decode(INTERLACED)) == Picture("image/png", 3, 3)
+    assert read_picture(base64.b64decode(INTERLACED)) == Picture("image/png", 3, 3)
 
 
 INTERLACED = (
@@ -83,10 +84,26 @@ INTERLACED = (
 )
 
 
+def test_a_side_longer_than_any_model_draws_is_refused() -> None:
+    """The schema refuses it too; here it costs nothing yet."""
+    data = bytearray(png("seed", 64, 1))
+    data[16:20] = (SIDE_MAX + 1).to_bytes(4, "big")
+    crc = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    with pytest.raises(ValueError, match=r"16385x1 pixels is none"):
+        read_picture(bytes(data[:29]) + crc + bytes(data[33:]))
+
+
+def test_a_gif_is_followed_block_by_block() -> None:
+    """An end marker alone is no end: half of the blocks may be missing before it."""
+    data = painted("GIF")
+    with pytest.raises(ValueError, match=r"."):
+        read_picture(data[: len(data) // 2] + data[-1:])
+
+
 def test_a_page_of_words_is_no_picture() -> None:
     """Providers answer with an error page and status 200, too."""
     with pytest.raises(ValueError, match="no PNG"):
-        look(b"<html>sorry</html>")
+        read_picture(b"<html>sorry</html>")
 
 
 def test_simulated_pictures_open_in_a_real_library_and_differ_by_prompt() -> None:
