@@ -64,8 +64,10 @@ class CallDispatched(FactData, frozen=True):
     #: Of the fallback ladder, and why the one above did not serve.
     tier: str = ""
     instead: str = ""
+    #: What is asked, where a later answer may be related to it.
+    about: str = ""
 
-    PAYLOADS = ("what",)
+    PAYLOADS = ("what", "about")
 
 
 class CallSettled(FactData, frozen=True):

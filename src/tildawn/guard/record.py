@@ -54,14 +54,16 @@ class Recorder:
         """
         request = self._request
         what = self._payload(msgspec.json.encode(request.what)) if request.what else None
+        about = self._payload(request.about) if request.about else None
         data = CallDispatched(
             name=request.name, route=request.route, attempt=attempt, key=key,
             args=request.args_digest, repeat=request.repeat, deadline=deadline,
             timeout_ms=-(-limit // MILLISECOND), reserve_micro_usd=request.reserve or 0,
             reserve_tokens=request.reserve_tokens, budgets=request.budgets, model=request.model,
             simulated=request.simulated, what=what.digest if what else "",
+            about=about.digest if about else "",
         )  # fmt: skip
-        return self._draft(data, what)
+        return self._draft(data, what, about)
 
     def answered(self, attempt: int, answer: Answer, took: Micros) -> Entry:
         """The final answer of an attempt.

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from tildawn.facts.fact import Fact
+from tildawn.guard.policy import Class
 from tildawn.guard.retry import RetryPolicy
 from tildawn.ledger.fold import Expect
 from tildawn.units import Micros, MicroUsd, Seq
@@ -110,6 +111,46 @@ Final = Callable[[Seq, Fact, bytes | None], None]
 from inside the ledger's ``done`` callback, so that records arrive in ledger order."""
 
 
+class Need(msgspec.Struct, frozen=True, kw_only=True):
+    """What a local tier is asked for; instants are microseconds of `Clock.mono`."""
+
+    #: Why no tier above it serves: a kind of fault, ``patience``, ``route-open``, …
+    reason: str
+    #: Keyed digest of the request, the same for the same request in every run of the house.
+    args: str
+    #: When it was decided to leave the tier above.
+    decided: Micros
+    #: By when something must be served.
+    deadline: Micros
+
+
+class Local(msgspec.Struct, frozen=True, kw_only=True):
+    """A tier that asks nobody outside; ``find`` gives None where it has nothing.
+
+    ``name`` is exact, related, global, procedural or one of the user's; a ``sure`` tier has no
+    tier below it, and gets what time there is instead of its ``limit``.
+    """
+
+    name: str
+    find: Callable[[Need], Awaitable[Answer | None]]
+    limit: Micros
+    sure: bool = False
+
+
+class Remote(msgspec.Struct, frozen=True, kw_only=True):
+    """Another model that may answer, through a door of its own route."""
+
+    name: str
+    route: str
+    model: str
+    perform: Perform
+    validate: Validate | None = None
+    #: The most that one attempt can cost; None where nobody knows.
+    reserve: MicroUsd | None = MicroUsd(0)
+    reserve_tokens: int = 0
+    kind: Class = "chat"
+
+
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call. Durations are microseconds; asking again for the same call uses the same request.
 
@@ -149,6 +190,12 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool = False
     #: An operation and a target, redacted; for the report.
     what: str = ""
+    #: JSON of what is asked, by which related answers are found; never in a fact.
+    about: bytes = b""
+    #: The fallback ladder: others that may answer, then what may stand in, each in order.
+    remotes: tuple[Remote, ...] = ()
+    locals: tuple[Local, ...] = ()
+    patience: Literal["interactive", "batch"] = "batch"
 
 
 class Ended(msgspec.Struct, frozen=True):
