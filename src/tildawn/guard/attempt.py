@@ -2,6 +2,9 @@
 
 What it is not: recording.  It says how the try ended; `tildawn.guard.call` puts that on record.
 
+Time that the try spends in our own queue for a connection is not the other side's: it puts off
+the end of the try, up to `Attempt.until`, and is no part of `Ran.took`.
+
 The try runs as a task of its own on the host loop.  When its time is over, or its caller goes
 away, it is cancelled and waited for during `GRACE`; one that does not end even then is abandoned
 by name, and whatever it says later is late.
@@ -15,43 +18,52 @@ import msgspec
 
 from tildawn.clock import Clock
 from tildawn.guard.deadline import Alarm, Alarms
-from tildawn.guard.fault import Seen, cancelled, seen, timed_out
-from tildawn.guard.request import Attempt
-from tildawn.units import SECOND, Micros
+from tildawn.guard.fault import Seen, cancelled, kept_waiting, seen, timed_out
+from tildawn.guard.request import Attempt, queue_time
+from tildawn.units import MILLISECOND, SECOND, Micros
 
 
 GRACE = SECOND
 """How long a cancelled try may take to close its socket or to end its child."""
+
+LOOK = Micros(100 * MILLISECOND)
+"""How often a try that waits in our queue is looked at, at the most; it ends that much late."""
 
 T = TypeVar("T")
 Work = Callable[[Attempt], Awaitable[T]]
 
 
 class Ran(msgspec.Struct, Generic[T], frozen=True):
-    """How a try ended: with an answer or with a fault; ``task`` is set when it was abandoned."""
+    """How a try ended: with an answer or with a fault; ``task`` is set when it was abandoned.
+
+    ``took`` is how long the other side had, ``queued`` how long the try waited in our own queue.
+    """
 
     answer: T | None
     fault: Seen | None
     took: Micros
     cancelled: bool
     task: asyncio.Task[T] | None = None
+    queued: Micros = Micros(0)
 
 
 class Try(Generic[T]):
     """One try under way."""
 
     __slots__ = (
-        "_alarm", "_alarms", "_attempt", "_clock", "_given_up", "_left", "_limit", "_over",
-        "_task", "_waiter", "_work",
+        "_alarm", "_alarms", "_attempt", "_began", "_clock", "_given_up", "_kept", "_left", "_limit",
+        "_over", "_task", "_waiter", "_work",
     )  # fmt: skip
 
     def __init__(self, clock: Clock, alarms: Alarms, attempt: Attempt, work: Work[T]) -> None:
-        """Prepare a try that is over at ``attempt.deadline``."""
+        """Prepare a try that is over at ``attempt.deadline``, later by its time in our queue."""
         self._work = work
         self._clock = clock
         self._alarms = alarms
         self._attempt = attempt
-        self._limit = Micros(0)
+        self._began = self._limit = Micros(0)
+        #: How long our queue kept it, where all its time went by there.
+        self._kept = Micros(0)
         #: The time was over; the caller went away; we did not wait any longer.
         self._over = self._left = self._given_up = False
         self._waiter: asyncio.Future[None] | None = None
@@ -67,18 +79,19 @@ class Try(Generic[T]):
         Raises:
             Nothing.
         """
-        began = self._clock.mono()
-        self._limit = Micros(max(self._attempt.deadline - began, 0))
+        self._began = self._clock.mono()
+        self._limit = Micros(max(self._attempt.deadline - self._began, 0))
         self._task = asyncio.get_running_loop().create_task(_awaited(self._work, self._attempt))
         self._task.add_done_callback(self._wake)
         self._alarm = self._alarms.set(self._attempt.deadline, self._ring)
         await self._ended()
         self._alarm.cancel()
-        took = Micros(self._clock.mono() - began)
+        queued = queue_time(self._attempt.wire, self._clock.mono())
+        took = Micros(self._clock.mono() - self._began - queued)
         if not self._task.done():
-            return Ran(None, self._cut_off(), took, self._left, self._task)
+            return Ran(None, self._cut_off(), took, self._left, self._task, queued)
         answer, fault = self._result()
-        return Ran(answer, fault, took, self._left)
+        return Ran(answer, fault, took, self._left, None, queued)
 
     async def _ended(self) -> None:
         while not (self._task.done() or self._given_up):
@@ -93,7 +106,17 @@ class Try(Generic[T]):
                 self._end()
 
     def _ring(self) -> None:
+        now, wire = self._clock.mono(), self._attempt.wire
+        left = self._limit - (now - self._began - queue_time(wire, now))
+        if left > 0 and now < self._attempt.until:
+            wait = left if wire.queues_since is None else max(left, LOOK)
+            self._alarm = self._alarms.set(min(now + wait, self._attempt.until), self._ring)
+            return
         self._over = True
+        if left > 0 and wire.queues_since is not None:
+            self._kept = queue_time(wire, now)
+        elif left > 0:  # the call was over before this try had all its time
+            self._limit = Micros(self._limit - left)
         self._end()
 
     def _end(self) -> None:
@@ -122,7 +145,11 @@ class Try(Generic[T]):
 
     def _cut_off(self) -> Seen:
         sent = self._attempt.wire.sent
-        return timed_out(self._limit, sent=sent) if self._over else cancelled(sent=sent)
+        if not self._over:
+            return cancelled(sent=sent)
+        if self._kept:
+            return kept_waiting(self._kept, sent=sent)
+        return timed_out(self._limit, sent=sent)
 
 
 async def _awaited(work: Work[T], attempt: Attempt) -> T:

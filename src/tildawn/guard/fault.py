@@ -15,10 +15,11 @@ from tildawn.units import Micros, MicroUsd
 
 KINDS = frozenset({
     "timeout", "rate", "network", "server", "invalid_answer", "not_found", "auth", "quota",
-    "refused_content", "bad_request", "unknown",
+    "refused_content", "bad_request", "tls", "too_large", "unknown",
 })  # fmt: skip
-"""The classes of failure; each has its rule in `tildawn.guard.retry`.  One more, ``cancelled``,
-is ours alone: only the door knows that its caller went away."""
+"""The classes of failure; each has its rule in `tildawn.guard.retry`.  Two more are ours alone,
+as only the door knows of them: ``cancelled``, its caller went away, and ``queue``, all time of the
+call went by while it waited for a connection of ours."""
 
 UNKNOWN = "unknown"
 
@@ -123,6 +124,21 @@ def timed_out(limit: Micros, *, sent: bool) -> Seen:
         detail=f"no answer within {limit / 1_000_000:g} s",
         effect=_effect(sent, None, None),
         type="Timeout",
+    )
+
+
+def kept_waiting(waited: Micros, *, sent: bool) -> Seen:
+    """An attempt whose call was over before a connection was free: nobody's failure but ours.
+
+    Raises:
+        Nothing.
+    """
+    return Seen(
+        kind="queue",
+        detail=f"no connection to the host was free for {waited / 1_000_000:g} s",
+        effect=_effect(sent, None, None),
+        hint="give the step more time, or let fewer steps ask this host at once",
+        type="Queue",
     )
 
 

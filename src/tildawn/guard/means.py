@@ -79,7 +79,7 @@ class Means:
         """
         view = Attempt(
             key=visit.key, number=visit.attempt,
-            deadline=Micros(self.clock.mono() + limit),
+            deadline=Micros(self.clock.mono() + limit), until=visit.until,
             child_started=lambda pid, started: self._child(visit, pid, started),
         )  # fmt: skip
         return await Try(self.clock, self.alarms, view, work).run()

@@ -24,19 +24,37 @@ CHOICES = (APPLIED, NOT_APPLIED, GIVE_UP)
 
 
 class Wire(Protocol):
-    """How far an attempt got; `tildawn.providers.port.Wire` is one."""
+    """How far an attempt got; `tildawn.providers.port.Wire` is one.
+
+    ``queued``: microseconds waited so far for a connection of ours; ``queues_since``: the instant
+    of `Clock.mono` at which the wait that is going on began, or None.
+    """
 
     sent: bool
+    queued: Micros
+    queues_since: Micros | None
 
 
 class Sent:
     """The wire of an attempt that says nothing about itself: it counts as sent."""
 
-    __slots__ = ("sent",)
+    __slots__ = ("queued", "queues_since", "sent")
 
     def __init__(self) -> None:
         """Assume the worst."""
         self.sent = True
+        self.queued = Micros(0)
+        self.queues_since: Micros | None = None
+
+
+def queue_time(wire: Wire, now: Micros) -> Micros:
+    """How long an attempt has waited in our own queues, in microseconds.
+
+    Raises:
+        Nothing.
+    """
+    since = wire.queues_since
+    return wire.queued if since is None else Micros(wire.queued + now - since)
 
 
 ChildStarted = Callable[[int, str], Awaitable[None]]
@@ -50,23 +68,38 @@ class Attempt:
     moment is known to have had no effect.
     """
 
-    __slots__ = ("child_started", "deadline", "key", "number", "wire")
+    __slots__ = (
+        "child_started", "deadline", "first", "idle", "key", "number", "until", "wire",
+    )  # fmt: skip
 
     def __init__(
-        self, *, key: str, number: int, deadline: Micros, child_started: ChildStarted
+        self,
+        *,
+        key: str,
+        number: int,
+        deadline: Micros,
+        child_started: ChildStarted,
+        until: Micros | None = None,
     ) -> None:
         """Make the view.
 
         Args:
             key: for an ``Idempotency-Key``: the same on every attempt of the call.
             number: from 1.
-            deadline: instant of `Clock.mono` at which the attempt is cancelled.
+            deadline: instant of `Clock.mono` at which the attempt is cancelled, if it spends no
+                time in our own queues; see `tildawn.guard.attempt`.
             child_started: to be awaited before a child process does anything.
+            until: instant of `Clock.mono` up to which time in our queues may put that off; None
+                for not at all.
         """
         self.key = key
         self.number = number
         self.deadline = deadline
         self.child_started = child_started
+        self.until = deadline if until is None else until
+        #: Of a stream, how long until its first piece and between two; None for the usual.
+        self.first: Micros | None = None
+        self.idle: Micros | None = None
         self.wire: Wire = Sent()
 
 
@@ -84,6 +117,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     spend_source: Literal["reported", "computed", "none"] = "none"
     tokens_in: int = 0
     tokens_out: int = 0
+    #: Of a stream, milliseconds until its first piece, time in our queues left out.
+    first_ms: int | None = None
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

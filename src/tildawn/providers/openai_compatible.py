@@ -145,7 +145,7 @@ class OpenAiCompatible:
         bill = self._bill(request.model, answer.usage, got.header("x-request-id"))
         if not answer.data:
             raise _invalid(_NO_PICTURE, bill)
-        data = await self._picture_bytes(answer.data[0], bill)
+        data = await self._picture_bytes(answer.data[0], bill, wire)
         try:
             picture = read_picture(data)
         except ValueError as error:
@@ -259,7 +259,7 @@ class OpenAiCompatible:
             body["seed"] = request.seed
         return body
 
-    async def _picture_bytes(self, item: reply.ImageItem, bill: Bill) -> bytes:
+    async def _picture_bytes(self, item: reply.ImageItem, bill: Bill, wire: Wire | None) -> bytes:
         if item.b64_json:
             try:
                 return base64.b64decode(item.b64_json, validate=True)
@@ -271,7 +271,7 @@ class OpenAiCompatible:
         # The address may be on another host (a storage service), so the key stays at home.
         out = Outgoing(method="GET", url=item.url)
         try:
-            return (await self._wires.exchange(out, limit=IMAGE_BYTES)).body
+            return (await self._wires.exchange(out, limit=IMAGE_BYTES, wire=wire)).body
         except Fault as fault:
             # The picture was made, and paid for, even if it cannot be fetched.
             raise Fault(

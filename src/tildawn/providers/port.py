@@ -14,17 +14,46 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tildawn.units import MicroUsd
+from tildawn.units import Micros, MicroUsd
 
 
 class Wire:
-    """How far a call got; handed in by the caller, who reads it when the call was cancelled."""
+    """How far a call got; handed in by the caller, who reads it when the call was cancelled.
 
-    __slots__ = ("sent",)
+    ``sent``: the request may have reached the other side.  ``queued``: microseconds waited so far
+    for a free connection; that is our queue, not the other side's time.  ``queues_since``: the
+    instant of `Clock.mono` at which the wait that is going on began, or None.
+    """
+
+    __slots__ = ("_waiting", "queued", "queues_since", "sent")
 
     def __init__(self) -> None:
         """Nothing has been sent yet."""
         self.sent = False
+        self.queued = Micros(0)
+        self.queues_since: Micros | None = None
+        self._waiting = 0
+
+    def queue(self, now: Micros) -> None:
+        """A request of this call begins to wait for a connection.
+
+        Raises:
+            Nothing.
+        """
+        self._waiting += 1
+        if self.queues_since is None:
+            self.queues_since = now
+
+    def unqueue(self, now: Micros) -> None:
+        """It waits no longer; of requests that wait at the same time, the time counts once.
+
+        Raises:
+            Nothing.
+        """
+        self._waiting -= 1
+        if self._waiting == 0 and self.queues_since is not None:
+            self.queued = Micros(self.queued + now - self.queues_since)
+            self.queues_since = None
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

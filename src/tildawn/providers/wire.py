@@ -4,6 +4,7 @@ What it is not: a client with opinions.  It does not retry, follow redirects, ke
 measure time; the caller bounds a call by cancelling it, and cancelling closes the socket.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,7 +26,8 @@ from tildawn.providers.fault import (
 from tildawn.providers.port import Wire
 
 
-#: Connections kept open to one host, and how many more may be open for a while.
+#: Connections kept open to one host, and how many more may be open for a while; whoever comes
+#: then waits, first come first served, and `Wire.queued` says how long.
 KEPT_CONNECTIONS, EXTRA_CONNECTIONS = 20, 10
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -61,16 +63,17 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wires:
-    """One pool of connections for each host.
+    """One pool of connections for each host, and one queue before it.
 
-    Bound to the event loop on which it is first used.
+    Waiting for a free connection is told to `Wire` and is nobody's latency; the pool inside the
+    client never makes anybody wait.  Bound to the event loop on which it is first used.
     """
 
     def __init__(self, *, clock: Clock, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         """Take the clock (for dates in ``Retry-After``) and, in place of sockets, a transport."""
         self._clock = clock
         self._transport = transport
-        self._clients: dict[tuple[str, str, int | None], httpx2.AsyncClient] = {}
+        self._hosts: dict[tuple[str, str, int | None], _Host] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def exchange(
@@ -81,7 +84,7 @@ class Wires:
         Args:
             out: the request.
             limit: the longest body accepted, in bytes.
-            wire: told when the request starts to leave.
+            wire: told when the request waits for a connection and when it starts to leave.
             any_status: return refusals and redirects as answers too.
 
         Returns:
@@ -105,27 +108,21 @@ class Wires:
         """
         wire = wire or Wire()
         try:
-            client, request = self._prepare(out, wire)
+            host, request = self._prepare(out, wire)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError) as error:
             raise _fault(error, out, sent=False) from error
-        try:
-            response = await client.send(request, stream=True)
-        except httpx2.RequestError as error:
-            raise _fault(error, out, sent=wire.sent) from error
-        try:
-            opened = Opened(response, out)
-            if not any_status and response.status_code not in SUCCESS:
+        async with host.slot(wire, self._clock), _sending(host.client, request, out, wire) as got:
+            opened = Opened(got, out)
+            if not any_status and got.status_code not in SUCCESS:
                 raise await opened.refusal(self._clock)
             yield opened
-        finally:
-            await response.aclose()
 
-    def _prepare(self, out: Outgoing, wire: Wire) -> tuple[httpx2.AsyncClient, httpx2.Request]:
+    def _prepare(self, out: Outgoing, wire: Wire) -> "tuple[_Host, httpx2.Request]":
         url = httpx2.URL(out.url)
         if url.scheme not in {"http", "https"} or not url.host:
             message = f"{out.url!r} is no http or https address"
             raise httpx2.UnsupportedProtocol(message)
-        client = self._client(url)
+        host = self._host(url)
 
         async def trace(event: str, info: Mapping[str, object]) -> None:
             # Once the first byte of the head may have left, the other side may have it.
@@ -133,16 +130,16 @@ class Wires:
                 wire.sent = True
 
         headers = [("accept-encoding", "identity"), ("user-agent", "tildawn"), *out.headers]
-        request = client.build_request(
+        request = host.client.build_request(
             out.method, url, headers=headers, content=out.body, extensions={"trace": trace}
         )
-        return client, request
+        return host, request
 
-    def _client(self, url: httpx2.URL) -> httpx2.AsyncClient:
+    def _host(self, url: httpx2.URL) -> "_Host":
         origin = (url.scheme, url.host, url.port)
-        if origin not in self._clients:
+        if origin not in self._hosts:
             local = url.host in LOOPBACK
-            self._clients[origin] = httpx2.AsyncClient(
+            client = httpx2.AsyncClient(
                 transport=self._transport,
                 verify=self._context(url.scheme),
                 timeout=None,  # the caller bounds the whole call by cancelling it
@@ -153,7 +150,8 @@ class Wires:
                     max_keepalive_connections=KEPT_CONNECTIONS,
                 ),
             )
-        return self._clients[origin]
+            self._hosts[origin] = _Host(client)
+        return self._hosts[origin]
 
     def _context(self, scheme: str) -> ssl.SSLContext:
         if scheme == "http":
@@ -169,9 +167,50 @@ class Wires:
         Raises:
             Nothing.
         """
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.aclose()
+        hosts, self._hosts = list(self._hosts.values()), {}
+        for host in hosts:
+            await host.client.aclose()
+
+
+class _Host:
+    """The client of one host, and who may use it now."""
+
+    __slots__ = ("_free", "client")
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self.client = client
+        self._free = asyncio.Semaphore(KEPT_CONNECTIONS + EXTRA_CONNECTIONS)
+
+    @asynccontextmanager
+    async def slot(self, wire: Wire, clock: Clock) -> AsyncGenerator[None]:
+        """Wait for one of the connections; first come, first served."""
+        if self._free.locked():
+            wire.queue(clock.mono())
+            try:
+                await self._free.acquire()
+            finally:
+                wire.unqueue(clock.mono())
+        else:
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+@asynccontextmanager
+async def _sending(
+    client: httpx2.AsyncClient, request: httpx2.Request, out: Outgoing, wire: Wire
+) -> AsyncGenerator[httpx2.Response]:
+    """Send, and close the answer in the end, whatever became of it."""
+    try:
+        response = await client.send(request, stream=True)
+    except httpx2.RequestError as error:
+        raise _fault(error, out, sent=wire.sent) from error
+    try:
+        yield response
+    finally:
+        await response.aclose()
 
 
 class Opened:
