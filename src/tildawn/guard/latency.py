@@ -91,9 +91,9 @@ class Ring:
 
     @property
     def cut_share(self) -> int:
-        """Attempts that were cut off, in parts per thousand of all; 0 without any.
+        """Attempts that were cut off, in parts per thousand of all, rounded up; 0 without any.
 
         Raises:
             Nothing.
         """
-        return self._cut * 1_000 // len(self._order) if self._order else 0
+        return -(-self._cut * 1_000 // len(self._order)) if self._order else 0

@@ -3,7 +3,7 @@
 What it is not: the asking; that is `tildawn.guard.probe`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tildawn.guard.policy import RecoveryPolicy
 from tildawn.projections.attempts import PROBES, Probe
@@ -39,7 +39,7 @@ def paid_allowed(
     """When a probe may be paid for.
 
     Args:
-        probes: those that were paid for lately.
+        probes: those that were paid for lately, oldest first.
         policy: how many an hour, and how much money an hour.
         cost: the most that the probe may cost, micro-USD.
         now: the instant by the wall clock.
@@ -52,11 +52,7 @@ def paid_allowed(
     Raises:
         Nothing.
     """
-    # Instants are kept in whole seconds, so one may have been sent up to a second later.  One
-    # that is more than an hour ahead is from before the clock was set back: it is forgotten,
-    # since otherwise a wrong year would end all probes for a year.
-    free_at = sorted((one.at + SECOND + HOUR, one.cost) for one in probes if one.at <= now + HOUR)
-    held = [(at, paid) for at, paid in free_at if at > now]
+    held = sorted(one for one in _leave(probes, now) if one[0] > now)
     left = min(policy.paid_an_hour, PROBES) - len(held)
     money = policy.usd_an_hour - cost - sum(paid for _, paid in held)
     allowed = 0
@@ -65,6 +61,22 @@ def paid_allowed(
             break
         allowed, left, money = at, left + 1, money + paid
     return Micros(allowed if left > 0 and money >= 0 else now + HOUR)
+
+
+def _leave(probes: Sequence[Probe], now: Micros) -> Iterator[tuple[int, int]]:
+    """The instant at which each probe is an hour old, and what it cost; newest first.
+
+    Instants are kept in whole seconds, so a probe may have been sent up to a second later.  One
+    that seems later than its successor was sent before the clock was set back, and at least as
+    long ago as that.  One that is over an hour ahead of now is forgotten, until a successor says
+    more: a clock that was a year wrong must not end probes for a year.
+    """
+    later: int | None = None
+    for one in reversed(probes):
+        at = one.at if later is None else min(one.at, later)
+        if at <= now + HOUR:
+            later = at
+            yield at + SECOND + HOUR, one.cost
 
 
 def ramp_for(streak: int, policy: RecoveryPolicy) -> int:
