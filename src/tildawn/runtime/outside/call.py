@@ -5,7 +5,7 @@ whether it may be repeated and how to find out what became of it.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
@@ -13,12 +13,14 @@ import msgspec
 from tildawn.engine.task import Arguments, check_name, declared_types
 from tildawn.engine.value import Codec
 from tildawn.errors import BadTask
-from tildawn.guard.request import Absent, Answer, Attempt, Found, Unclear
+from tildawn.guard.request import Absent, Answer, Attempt, Found, Unclear, queue_time
+from tildawn.guard.stream import limited
 from tildawn.providers.fault import Fault
 from tildawn.providers.http import HttpAnswer, HttpRequest, send
 from tildawn.providers.port import (
     Bill,
     ChatAnswer,
+    ChatDelta,
     ChatRequest,
     ImageAnswer,
     ImageRequest,
@@ -28,7 +30,7 @@ from tildawn.providers.port import (
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse
 from tildawn.runtime.outside.web import Method
 from tildawn.runtime.outside.world import World, is_loopback
-from tildawn.units import Micros, MicroUsd
+from tildawn.units import MILLISECOND, Micros, MicroUsd
 
 
 P = ParamSpec("P")
@@ -41,7 +43,9 @@ class Outside:
     def __init__(self, world: World, attempt: Attempt, *, simulated: bool) -> None:
         """Made by the runtime for each attempt."""
         self._world = world
+        self._limits = attempt
         self._wire = attempt.wire = Wire()
+        self._streams: list[AsyncGenerator[ChatDelta]] = []
         self._simulated = simulated
         #: The same on every attempt of the same request; send it where the other side takes one.
         self.key = attempt.key
@@ -51,6 +55,8 @@ class Outside:
         self.spend_known = True
         self.tokens_in = 0
         self.tokens_out = 0
+        #: Milliseconds until the first piece of the first stream, without time in our queue.
+        self.first_ms: int | None = None
 
     def env(self, name: str) -> str:
         """A variable of the environment; its value must not be returned or logged.
@@ -100,17 +106,65 @@ class Outside:
         Raises:
             Fault: there is no usable answer.
         """
-        messages = (Message("user", prompt),)
-        if system:
-            messages = (Message("system", system), *messages)
-        request = ChatRequest(
-            model=model or self._world.models.chat,
-            messages=messages,
-            max_tokens=max_tokens or self._world.max_tokens,
-        )
+        request = self._asking(prompt, system, model, max_tokens)
         got = await self._world.provider.chat(request, idempotency_key=self.key, wire=self._wire)
         self._book(got.bill)
         return got
+
+    def stream(
+        self, prompt: str, *, system: str = "", model: str = "", max_tokens: int | None = None
+    ) -> AsyncGenerator[ChatDelta]:
+        """Ask a language model and hear the answer while it is made; the last piece has the bill.
+
+        The limits of silence are the guard's, before the first piece and between two.  Whoever
+        leaves early closes the generator (``contextlib.aclosing``), or it is closed with the
+        attempt; its bill is then unknown, and the reservation is booked.
+
+        Raises:
+            Misused: there is no provider of models.
+            Fault: while iterating: the answer broke off or is unusable.
+            StreamTimeout: while iterating: it was silent for too long.
+        """
+        request = self._asking(prompt, system, model, max_tokens)
+        source = self._world.provider.stream(request, idempotency_key=self.key, wire=self._wire)
+        self._streams.append(self._heard(source))
+        return self._streams[-1]
+
+    async def _heard(self, source: AsyncGenerator[ChatDelta]) -> AsyncGenerator[ChatDelta]:
+        billed, clock, wire = False, self._world.clock, self._wire
+        began = clock.mono() - queue_time(wire, clock.mono())
+        pieces = limited(
+            source, clock=clock, first=self._limits.first, idle=self._limits.idle, wire=wire
+        )
+        try:
+            async for piece in pieces:
+                if self.first_ms is None:
+                    took = clock.mono() - began - queue_time(wire, clock.mono())
+                    self.first_ms = took // MILLISECOND
+                if piece.bill is not None:
+                    billed = True
+                    self._book(piece.bill)
+                yield piece
+        finally:
+            self.spend_known = self.spend_known and billed
+            await pieces.aclose()
+
+    async def close(self) -> None:
+        """Close the streams that were left open; the end of the attempt does this.
+
+        Raises:
+            Nothing.
+        """
+        for stream in self._streams:
+            await stream.aclose()
+
+    def _asking(self, prompt: str, system: str, model: str, max_tokens: int | None) -> ChatRequest:
+        asked = Message("user", prompt)
+        return ChatRequest(
+            model=model or self._world.models.chat,
+            messages=(Message("system", system), asked) if system else (asked,),
+            max_tokens=max_tokens or self._world.max_tokens,
+        )
 
     async def image(self, prompt: str, *, size: str = "1024x1024", model: str = "") -> ImageAnswer:
         """Have a picture drawn.
@@ -186,13 +240,17 @@ class CallDef(Generic[P, R]):
 
         async def perform(attempt: Attempt) -> Answer:
             out = Outside(world, attempt, simulated=simulated)
-            value = self.result.encode(await self.function(out, *args, **kwargs))
+            try:
+                value = self.result.encode(await self.function(out, *args, **kwargs))
+            finally:
+                await out.close()
             return Answer(
                 value=value,
                 spend=out.spend,
                 tokens_in=out.tokens_in,
                 tokens_out=out.tokens_out,
                 spend_source="computed" if out.spend_known else "none",
+                first_ms=out.first_ms,
             )
 
         return Prepared(
@@ -219,6 +277,8 @@ class CallDef(Generic[P, R]):
                 found = await lookup(out, *args, **kwargs)
             except Fault as fault:
                 return Unclear(str(fault))
+            finally:
+                await out.close()
             return Absent() if found is None else Found(value=self.result.encode(found))
 
         return look
