@@ -17,9 +17,12 @@ from tildawn.facts.call import (
     CallAnsweredLate,
     CallDispatched,
     CallDoubted,
+    CallHoldExpired,
+    CallHoldReleased,
     CallLookedUp,
     CallRefused,
     CallResolved,
+    CallServed,
     CallSettled,
     ChildProcessGone,
     ChildProcessStarted,
@@ -31,7 +34,14 @@ from tildawn.ledger.entry import Committed, Unmet
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verdict import State
 from tildawn.ledger.verify import verify
-from tildawn.projections.budget import BudgetRow, assumed_of, budget_of, budgets_under
+from tildawn.projections.budget import (
+    BudgetRow,
+    assumed_of,
+    budget_of,
+    budgets_under,
+    held_of,
+    held_since,
+)
 from tildawn.projections.call import CALL, MINUTE, CallRow
 from tildawn.projections.run import RUN
 from tildawn.projections.tally import (
@@ -46,6 +56,7 @@ from tildawn.projections.tally import (
     stopped_budgets,
     under_way,
 )
+from tildawn.projections.usage import UsageRow, outputs_of
 from tildawn.testing.clock import ManualClock
 from tildawn.units import Micros
 
@@ -77,6 +88,12 @@ class Book:
         row = self.ask(call_of, RUN_NAME, path)
         assert row is not None
         return row
+
+    def held(self, scope: str = "night") -> tuple[int, int, int, int]:
+        """Promised, held, spent, and the assumed part of that; checked against the calls."""
+        row: BudgetRow | None = self.ask(budget_of, scope)
+        assert row is not None
+        return row.reserved, row.held, row.spent, row.assumed
 
     def money(self, scope: str = "night") -> tuple[int, int, int, int, int]:
         row: BudgetRow | None = self.ask(budget_of, scope)
@@ -143,8 +160,116 @@ def test_a_bill_above_its_reservation_stops_the_scope_until_the_owner_says(book)
     assert (0, 45, 0, 5, 0) == book.money()
 
 
-def test_money_of_an_unknown_outcome_is_assumed_until_its_bill_comes(book) -> None:
-    """Counting it as nothing spends it twice; counting it for ever starves the night."""
+def test_money_of_an_unknown_outcome_is_held_until_its_bill_comes(book) -> None:
+    """Counting it as nothing spends it twice; calling it spent says what nobody knows."""
+    book.say(sent())
+    book.say(lost(spend_source="held"))
+    assert (0, 40, 0, 0) == book.held() == book.held("run")
+    assert (40, 0, "held") == (book.row().held, book.row().spend, book.row().source)
+    assert [40] == [row.amount for row in book.ask(held_of, RUN_NAME)]
+    book.say(sent(2), ended(2))
+    assert (0, 40, 30, 0) == book.held()
+
+    book.say(CallAnsweredLate(attempt=1, spend_micro_usd=25, spend_source="reported"))
+    assert (0, 0, 55, 0) == book.held()
+    assert ([], 0, 55) == (book.ask(held_of, RUN_NAME), book.row().held, book.row().spend)
+    # The same bill a second time changes nothing.
+    book.say(CallAnsweredLate(attempt=1, spend_micro_usd=25, spend_source="reported"))
+    assert (0, 0, 55, 0) == book.held()
+
+
+def test_what_is_held_for_a_day_without_a_bill_is_assumed(book) -> None:
+    """No bill comes any more, and the sums of a night must close; but nothing is forgotten."""
+    book.say(sent(reserve_tokens=9), lost(spend_source="held"))
+    [row] = book.ask(held_since, book.clock.wall())
+    assert (40, 9, "run\nnight") == (row.amount, row.tokens, row.budgets)
+    book.say(CallHoldExpired(attempt=1))
+    assert (0, 0, 40, 40) == book.held()
+    assert [] == book.ask(held_since, book.clock.wall())
+    assert [40] == [row.amount for row in book.ask(assumed_of, RUN_NAME)]
+    book.say(CallHoldExpired(attempt=1))
+    assert (0, 0, 40, 40) == book.held(), "a second word of it is nothing new"
+    book.say(CallAnsweredLate(attempt=1, spend_micro_usd=45, spend_source="reported"))
+    assert (0, 0, 45, 0) == book.held()
+    assert 5 == book.row().overrun
+
+
+@pytest.mark.parametrize(
+    "word", [CallLookedUp(answer="absent"), CallResolved(choice="not-applied")]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_what_did_not_happen_costs_nothing(book, word, late) -> None:
+    """The shop has no such order: neither the last attempt nor those before it will be billed."""
+    book.say(BudgetSet(scope="night", limit_micro_usd=100))
+    book.say(sent(), lost(spend_source="held"))
+    book.say(sent(2, budgets=("another", "night")), CallDoubted(attempt=2, why="lost"))
+    book.say(sent(3, key="other", reserve_micro_usd=5), CallDoubted(attempt=3, why="lost"))
+    book.say(sent(4, reserve_micro_usd=1), CallDoubted(attempt=4, why="lost"))
+    if late:
+        book.say(*(CallHoldExpired(attempt=n) for n in (1, 3)))
+    book.say(word)
+    assert (0, 0, 5, 5) if late else (0, 5, 0, 0) == book.held()
+    assert 5 == book.row().held + book.row().spend, "of another request nothing is known"
+    assert (0, 0, 0, 0) == book.held("another")
+    # A bill for what did not happen was never reserved: somebody must be told.
+    book.say(CallAnsweredLate(attempt=2, spend_micro_usd=7, spend_source="reported"))
+    assert (7, 1) == (book.row().overrun, book.ask(budget_of, "night").stopped)
+
+
+def test_a_bill_within_the_worst_case_stops_nothing(book) -> None:
+    """An estimate that was too low is no wrong price; it is named all the same."""
+    book.say(BudgetSet(scope="night", limit_micro_usd=100))
+    book.say(sent(worst_micro_usd=60), ended(spend_micro_usd=55))
+    assert (0, 55, 0, 15, 0) == book.money()
+    book.say(sent(worst_micro_usd=44), ended(spend_micro_usd=45), path="q")
+    assert (0, 100, 0, 20, 1) == book.money()
+
+
+def test_what_is_held_for_a_tier_s_primary_can_be_let_go(book) -> None:
+    """It failed unsent after something else had been served; a day of doubt would be a lie."""
+    book.say(
+        sent(), CallServed(name="post", route="shop", args="a", tier="exact", instead="x", out="")
+    )
+    assert (0, 40, 0, 0) == book.held()
+    book.say(CallHoldReleased(attempt=1, why="unsent"))
+    assert (0, 0, 0, 0) == book.held()
+    assert ("settled", 0) == (book.row().state, book.row().held)
+
+
+def test_tokens_are_promised_held_and_used_like_money(book) -> None:
+    """A subscription has no price and a limit in tokens."""
+
+    def tokens() -> tuple[int, int, int, int | None]:
+        row = book.ask(budget_of, "night")
+        return row.tokens_reserved, row.tokens_held, row.tokens, row.cap_tokens
+
+    book.say(BudgetSet(scope="night", limit_tokens=1_000))
+    book.say(BudgetSet(scope="night", limit_micro_usd=7))
+    assert (0, 0, 0, 1_000) == tokens()
+    book.say(sent(reserve_tokens=100))
+    assert (100, 0, 0, 1_000) == tokens()
+    book.say(lost(spend_source="held"), sent(2, reserve_tokens=50))
+    assert (50, 100, 0, 1_000) == tokens()
+    book.say(ended(2, tokens_in=20, tokens_out=10))
+    assert (0, 100, 30, 1_000) == tokens()
+    book.say(CallAnsweredLate(attempt=1, spend_micro_usd=1, spend_source="reported", tokens_out=60))
+    assert (0, 0, 90, 1_000) == tokens()
+    book.say(sent(), ended(tokens_in=20, tokens_out=10), path="free")
+    assert (0, 0, 90, 1_000) == tokens(), "who reserves none is not counted"
+
+
+def test_the_last_hundred_outputs_of_a_route_are_kept(book) -> None:
+    """What the next answer may cost is learnt from them, also after a restart."""
+    for n in range(105):
+        book.say(sent(route="chat"), ended(tokens_out=n), path=f"p{n}")
+    book.say(sent(route="chat"), lost(tokens_out=9), path="failed")
+    assert tuple(range(5, 105)) == book.ask(outputs_of, "chat")
+    assert () == book.ask(outputs_of, "other")
+    assert 400 >= len(book.ask(lambda reader: reader.get(UsageRow, "chat").outputs))
+
+
+def test_money_that_early_houses_called_assumed_is(book) -> None:
+    """Facts keep the meaning that they were written with."""
     book.say(sent())
     book.say(lost())
     assert (0, 40, 40, 0, 0) == book.money()
@@ -174,14 +299,14 @@ def test_a_late_answer_of_an_attempt_under_way_leaves_the_call_open(book) -> Non
     assert ("unknown", -1) == (book.row().state, book.row().settled)
 
 
-def test_a_doubt_books_the_reservation_as_spent(book) -> None:
+def test_a_doubt_holds_the_reservation(book) -> None:
     """Nobody knows whether it will be billed; the cap must hold either way."""
     book.say(sent())
     book.say(CallDoubted(attempt=1, why="lost"))
-    assert (0, 40, 40, 0, 0) == book.money()
+    assert (0, 40, 0, 0) == book.held()
     assert ("unknown", "lost", 0) == (book.row().state, book.row().fault, book.row().tries)
     book.say(CallDoubted(attempt=1, why="lost"))
-    assert (0, 40, 40, 0, 0) == book.money(), "a second doubt of the same attempt is nothing new"
+    assert (0, 40, 0, 0) == book.held(), "a second doubt of the same attempt is nothing new"
 
 
 def test_a_second_attempt_beside_a_live_one_is_refused(book) -> None:
@@ -225,7 +350,8 @@ def test_facts_about_calls_that_are_not_there_change_nothing(book) -> None:
     """A fold never raises for a recorded fact, whatever a later version may have written."""
     book.say(
         ended(), CallDoubted(attempt=1, why="x"), CallLookedUp(answer="found"),
-        CallResolved(choice="applied"), CallAnsweredLate(attempt=3),
+        CallResolved(choice="applied"), CallAnsweredLate(attempt=3), CallHoldExpired(attempt=1),
+        CallHoldReleased(attempt=1),
         ChildProcessStarted(pid=1, started="x"), ChildProcessGone(pid=1, attempt=1),
     )  # fmt: skip
     assert [] == book.ask(calls_of, RUN_NAME)

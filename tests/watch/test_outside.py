@@ -28,13 +28,13 @@ def test_money_is_the_sum_of_its_calls_by_where_each_number_comes_from(good):
     assert not money.differs
 
 
-def test_money_without_a_bill_is_assumed_and_counts_as_spent(bad):
+def test_money_without_a_bill_is_held_and_counts_as_spent(bad):
     """No bill seen is not free."""
     money = bad.report().money
 
     assert money.assumed == 120_000
     assert money.spent == 22 * 91_300 + 120_000 == sum(one.micro_usd for one in money.lines)
-    assert "assumed" in {one.source for one in money.lines}
+    assert "held" in {one.source for one in money.lines}
 
 
 def test_a_bill_above_its_reservation_is_named_with_its_run(shop):

@@ -6,6 +6,7 @@ What it is not: policy.  Each carries the ``run`` and the ``path`` of the call.
 import msgspec
 
 from tildawn.facts.fact import FactData
+from tildawn.facts.picture import Drawn
 
 
 class CallError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,6 +67,10 @@ class CallDispatched(FactData, frozen=True):
     instead: str = ""
     #: What is asked, where a later answer may be related to it.
     about: str = ""
+    #: The most that the bill can be where the reservation is an estimate; 0 where it is the most.
+    worst_micro_usd: int = 0
+    #: Class of the call: image, chat, embedding, http or local.
+    kind: str = ""
 
     PAYLOADS = ("what", "about")
 
@@ -84,7 +89,10 @@ class CallSettled(FactData, frozen=True):
     out: str = ""
     error: str = ""
     spend_micro_usd: int = 0
-    #: reported, computed, assumed or none.
+    #: Who says what it cost: ``reported`` by the provider; the table it was counted with, such as
+    #: ``table@2026-11-20``, ``user@…`` or ``genai-prices@…``; ``assumed``: answered without a
+    #: bill, so the reservation counts; ``held``: nobody knows what became of it, so the
+    #: reservation is held until somebody does; or ``none``.  Early houses say ``computed``.
     spend_source: str = "none"
     tokens_in: int = 0
     tokens_out: int = 0
@@ -95,6 +103,8 @@ class CallSettled(FactData, frozen=True):
     asked_wait_ms: int = 0
     #: Until the first piece of a streamed answer, 0 where it was not streamed.
     first_ms: int = 0
+    #: What the answer refers to, where it is a picture.
+    picture: Drawn | None = None
 
     PAYLOADS = ("out", "error")
 
@@ -130,8 +140,12 @@ class CallAnsweredLate(FactData, frozen=True):
     attempt: int
     out: str = ""
     spend_micro_usd: int = 0
-    #: reported, computed, or none when it said nothing about its price.
+    #: As in `CallSettled`; none when it said nothing about its price.
     spend_source: str = "none"
+    tokens_in: int = 0
+    tokens_out: int = 0
+    #: As in `CallSettled`.
+    picture: Drawn | None = None
 
     PAYLOADS = ("out",)
 
@@ -148,12 +162,32 @@ class CallRefused(FactData, frozen=True):
     PAYLOADS = ("error",)
 
 
+class CallHoldExpired(FactData, frozen=True):
+    """A day has passed without a bill: the money held for an attempt is booked as assumed."""
+
+    attempt: int
+
+
+class CallHoldReleased(FactData, frozen=True):
+    """An attempt is known to have cost nothing: the money held for it is free again.
+
+    For what no other fact says, such as a primary that failed unsent after a tier had answered.
+    """
+
+    attempt: int
+    why: str = ""
+
+
 class BudgetSet(FactData, frozen=True):
-    """A scope got a limit; raising it later is another such fact."""
+    """A scope got a limit; raising it later is another such fact.
+
+    A limit that is -1 stays as it is: money and tokens are limited each on their own.
+    """
 
     scope: str
-    limit_micro_usd: int
+    limit_micro_usd: int = -1
     reason: str = ""
+    limit_tokens: int = -1
 
 
 class CallServed(FactData, frozen=True):
@@ -171,6 +205,8 @@ class CallServed(FactData, frozen=True):
     error: str = ""
     #: From the decision to leave the tier above to this answer.
     took_ms: int = 0
+    #: As in `CallSettled`.
+    picture: Drawn | None = None
 
     PAYLOADS = ("out", "error")
 
@@ -200,6 +236,8 @@ KINDS: tuple[type[FactData], ...] = (
     CallAnsweredLate,
     CallRefused,
     CallServed,
+    CallHoldExpired,
+    CallHoldReleased,
     BudgetSet,
     ChildProcessStarted,
     ChildProcessGone,

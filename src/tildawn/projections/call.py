@@ -23,6 +23,8 @@ from tildawn.facts.call import (
     CallAnsweredLate,
     CallDispatched,
     CallDoubted,
+    CallHoldExpired,
+    CallHoldReleased,
     CallLookedUp,
     CallRefused,
     CallResolved,
@@ -32,87 +34,14 @@ from tildawn.facts.call import (
     ChildProcessStarted,
 )
 from tildawn.facts.fact import Fact
-from tildawn.ledger.fold import Add, Change, Drop, Get, Projection, Put, Row, Table
-from tildawn.projections.budget import ASSUMED, BUDGETS, AssumedRow, Booking, book, limit
+from tildawn.ledger.fold import Add, Change, Drop, Get, Projection, Put, Table
+from tildawn.projections.bill import Bill, When, billed, expired, held, nothing_happened, released
+from tildawn.projections.budget import ASSUMED, BUDGETS, HELD, Booking, HeldRow, book, limit
+from tildawn.projections.call_row import CallRow, ChildRow
 from tildawn.projections.pace import MINUTE, PACE, counted
 from tildawn.projections.run import RunRow
+from tildawn.projections.usage import USAGE, UsageRow, with_output
 from tildawn.units import Seq
-
-
-class CallRow(Row, frozen=True, kw_only=True):
-    """One call. Instants are microseconds since 1970; ``…_at`` fields named so say which.
-
-    ``dispatched``, ``settled``, ``doubted``, ``resolved_at``, ``late`` and ``state_at`` are
-    positions in the ledger, -1 where there is no such fact; amounts are millionths of a dollar.
-    """
-
-    run: str
-    path: str
-    name: str
-    route: str
-    state: str
-    repeat: str
-    #: Number of the last attempt, from 1, never used twice.
-    attempt: int
-    #: Attempts since the call, or the owner, began anew; the rules of retrying count these.
-    tries: int
-    #: Attempts that ended without an answer, for what healed itself.
-    failures: int
-    key: str
-    args: str
-    model: str
-    simulated: int
-    budgets: str
-    #: What the attempt under way has reserved.
-    reserve: int
-    #: Booked so far, all attempts; ``assumed`` is the part without a bill.
-    spend: int
-    assumed: int
-    #: What bills were above their reservations.
-    overrun: int
-    source: str
-    tokens_in: int
-    tokens_out: int
-    #: Empty for an answer; of the last attempt or refusal.
-    fault: str
-    effect: str
-    #: Answer of the last lookup: found, absent or unclear.
-    looked: str
-    #: What the owner said.
-    resolved: str
-    resolved_at: int
-    retry_due: int
-    #: The attempt of the run that dispatched last.
-    run_attempt: int
-    #: 1 while a child process of the last attempt is not known to be gone.
-    child: int
-    #: Of the last attempt: the state of the route under which it was sent, and its limit.
-    generation: int
-    limit_ms: int
-    #: The tier of the fallback ladder that answers or answered; empty for the primary.
-    tier: str
-    instead: str
-    first_sent_at: int
-    sent_at: int
-    ended_at: int
-    #: Where the payload "what" is.
-    dispatched: int
-    settled: int
-    doubted: int
-    late: int
-    #: Position of the fact that gave the present state; appends about the call expect it.
-    state_at: int
-
-
-class ChildRow(Row, frozen=True, kw_only=True):
-    """A child process that is not yet known to be gone."""
-
-    run: str
-    path: str
-    attempt: int
-    pid: int
-    started: str
-    seq: int
 
 
 CALLS = Table(
@@ -157,7 +86,8 @@ def _dispatch(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         yield Add(row)
     else:
         yield Put(row)
-    yield from book(seq, row.budgets, Booking(reserved=said.reserve_micro_usd), get)
+    promised = Booking(reserved=row.reserve, tokens_reserved=row.reserve_tokens)
+    yield from book(seq, row.budgets, promised, get)
     yield counted(said.route, fact.at // MINUTE, row.tries > 1, get)
 
 
@@ -165,7 +95,8 @@ def _sent(seq: Seq, fact: Fact, before: CallRow | None, get: Get) -> CallRow:
     said = cast("CallDispatched", fact.data)
     run = get(RunRow, fact.run)
     begun = before or _unsent(fact)
-    tries = 0 if begun.state == "settled" else begun.tries
+    anew = begun.state == "settled"
+    tries = 0 if anew else begun.tries
     return msgspec.structs.replace(
         begun,
         name=said.name,
@@ -180,6 +111,9 @@ def _sent(seq: Seq, fact: Fact, before: CallRow | None, get: Get) -> CallRow:
         simulated=int(said.simulated),
         budgets="\n".join(said.budgets),
         reserve=said.reserve_micro_usd,
+        reserve_tokens=said.reserve_tokens,
+        worst=said.worst_micro_usd,
+        sunk=begun.spend + begun.held if anew else begun.sunk,
         fault="",
         looked="",
         resolved="",
@@ -203,10 +137,10 @@ def _unsent(fact: Fact) -> CallRow:
     return CallRow(
         run=fact.run, path=fact.path, name="", route="", state="ready", repeat="", attempt=0,
         tries=0, failures=0, key="", args="", model="", simulated=0, budgets="", reserve=0,
-        spend=0, assumed=0, overrun=0, source="none", tokens_in=0, tokens_out=0, fault="",
+        reserve_tokens=0, worst=0, held=0, sunk=0, spend=0, assumed=0, overrun=0, source="none", tokens_in=0, tokens_out=0, fault="",
         effect="none", looked="", resolved="", resolved_at=-1, retry_due=0, run_attempt=0,
-        child=0, generation=0, limit_ms=0, tier="", instead="", first_sent_at=0, sent_at=0, ended_at=0, dispatched=-1, settled=-1, doubted=-1,
-        late=-1, state_at=-1,
+        child=0, generation=0, limit_ms=0, tier="", instead="", first_sent_at=0, sent_at=0,
+        ended_at=0, dispatched=-1, settled=-1, doubted=-1, late=-1, state_at=-1,
     )  # fmt: skip
 
 
@@ -218,7 +152,13 @@ def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         yield Add(row)  # refuses the append: a call ends once
         return
     said = cast("CallSettled", fact.data)
-    row, changes = _billed(seq, row, said.attempt, said.spend_micro_usd, said.spend_source, get)
+    if said.tokens_out and not said.fault:
+        yield _used(row.route, said.tokens_out, get)
+    bill = Bill(
+        attempt=said.attempt, spend=said.spend_micro_usd, source=said.spend_source,
+        tokens=said.tokens_in + said.tokens_out, open=said.abandoned,
+    )  # fmt: skip
+    row, changes = billed(When(seq, fact.at), row, bill, get)
     yield from changes
     if row.child and not said.abandoned:
         yield Drop(ChildRow, (row.run, row.path, said.attempt))
@@ -229,7 +169,8 @@ def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         msgspec.structs.replace(
             row,
             state=state,
-            tries=row.tries - 1 if cancelled else row.tries,
+            # Nor does a wait that the other side asks of everybody.
+            tries=row.tries - 1 if cancelled or said.asked_wait_ms else row.tries,
             failures=row.failures + int(bool(said.fault) and not cancelled),
             fault=said.fault,
             effect=said.effect,
@@ -244,58 +185,9 @@ def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     )
 
 
-def _billed(
-    seq: Seq, row: CallRow, attempt: int, spend: int, source: str, get: Get
-) -> tuple[CallRow, tuple[Change, ...]]:
-    """Book what an attempt cost: against its reservation, or against what was assumed."""
-    if row.state == "dispatched" and row.attempt == attempt:
-        return _released(seq, row, spend, source, get)
-    assumed = get(AssumedRow, row.run, row.path, attempt) if row.assumed else None
-    if assumed is None or source in {"none", "assumed"}:
-        return row, ()
-    # The bill of an attempt that was booked at its reservation has come after all.
-    over = max(spend - assumed.amount, 0)
-    booking = Booking(spent=spend - assumed.amount, assumed=-assumed.amount, overrun=over)
-    changed = msgspec.structs.replace(
-        row,
-        spend=row.spend + booking.spent,
-        assumed=row.assumed - assumed.amount,
-        overrun=row.overrun + over,
-        source=source,
-    )
-    gone = Drop(AssumedRow, (row.run, row.path, attempt))
-    return changed, (*book(seq, assumed.budgets, booking, get), gone)
-
-
-def _released(
-    seq: Seq, row: CallRow, spend: int, source: str, get: Get
-) -> tuple[CallRow, tuple[Change, ...]]:
-    guessed = spend if source == "assumed" else 0
-    over = max(spend - row.reserve, 0)
-    booking = Booking(reserved=-row.reserve, spent=spend, assumed=guessed, overrun=over)
-    changes = list(book(seq, row.budgets, booking, get))
-    if guessed:
-        changes.append(Put(_assumption(seq, row, guessed)))
-    changed = msgspec.structs.replace(
-        row,
-        reserve=0,
-        spend=row.spend + spend,
-        assumed=row.assumed + guessed,
-        overrun=row.overrun + over,
-        source=source,
-    )
-    return changed, tuple(changes)
-
-
-def _assumption(seq: Seq, row: CallRow, amount: int) -> AssumedRow:
-    return AssumedRow(
-        run=row.run,
-        path=row.path,
-        attempt=row.attempt,
-        amount=amount,
-        budgets=row.budgets,
-        seq=seq,
-    )
+def _used(route: str, tokens: int, get: Get) -> Put:
+    row = get(UsageRow, route) or UsageRow(route=route, outputs=b"")
+    return Put(with_output(row, tokens))
 
 
 def _doubt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
@@ -303,7 +195,7 @@ def _doubt(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("CallDoubted", fact.data)
     if row is None or row.state != "dispatched" or row.attempt != said.attempt:
         return
-    row, changes = _billed(seq, row, said.attempt, row.reserve, "assumed", get)
+    row, changes = held(When(seq, fact.at), row, get)
     yield from changes
     yield Put(
         msgspec.structs.replace(
@@ -327,6 +219,9 @@ def _look_up(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         return
     said = cast("CallLookedUp", fact.data)
     absent = said.answer == "absent"
+    if absent:
+        row, changes = nothing_happened(seq, row, get)
+        yield from changes
     yield Put(
         msgspec.structs.replace(
             row,
@@ -346,6 +241,9 @@ def _resolve(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         return
     said = cast("CallResolved", fact.data)
     again = said.choice == "not-applied"
+    if again:
+        row, changes = nothing_happened(seq, row, get)
+        yield from changes
     yield Put(
         msgspec.structs.replace(
             row,
@@ -369,7 +267,10 @@ def _answer_late(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     spend, source = said.spend_micro_usd, said.spend_source
     if under_way and source == "none":
         spend, source = row.reserve, "assumed"
-    row, changes = _billed(seq, row, said.attempt, spend, source, get)
+    bill = Bill(
+        attempt=said.attempt, spend=spend, source=source, tokens=said.tokens_in + said.tokens_out
+    )
+    row, changes = billed(When(seq, fact.at), row, bill, get)
     yield from changes
     if under_way:  # its run has a newer attempt, which asks again: nothing is settled
         row = msgspec.structs.replace(
@@ -410,7 +311,7 @@ def _serve(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     row = before or _unsent(fact)
     if row.state == "dispatched":
         # The primary goes on behind it; its bill comes late or never.
-        row, changes = _billed(seq, row, row.attempt, row.reserve, "assumed", get)
+        row, changes = held(When(seq, fact.at), row, get)
         yield from changes
     yield Put(
         msgspec.structs.replace(
@@ -428,6 +329,24 @@ def _serve(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
             state_at=seq,
         )
     )
+
+
+def _expire(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("CallHoldExpired", fact.data)
+    row, kept = _call(fact, get), get(HeldRow, fact.run, fact.path, said.attempt)
+    if row is None or kept is None or not (kept.amount or kept.tokens):
+        return
+    row, changes = expired(seq, row, kept, get)
+    yield from (*changes, Put(row))
+
+
+def _release(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("CallHoldReleased", fact.data)
+    row, kept = _call(fact, get), get(HeldRow, fact.run, fact.path, said.attempt)
+    if row is None or kept is None:
+        return
+    row, changes = released(seq, row, kept, get)
+    yield from (*changes, Put(row))
 
 
 def _start_child(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
@@ -458,8 +377,8 @@ def _end_child(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 CALL = Projection(
     name="call",
-    version=2,
-    tables=(CALLS, PACE, CHILDREN, BUDGETS, ASSUMED),
+    version=3,
+    tables=(CALLS, PACE, CHILDREN, BUDGETS, HELD, ASSUMED, USAGE),
     folds={
         CallDispatched: _dispatch,
         CallSettled: _settle,
@@ -469,6 +388,8 @@ CALL = Projection(
         CallAnsweredLate: _answer_late,
         CallRefused: _refuse,
         CallServed: _serve,
+        CallHoldExpired: _expire,
+        CallHoldReleased: _release,
         ChildProcessStarted: _start_child,
         ChildProcessGone: _end_child,
         BudgetSet: limit,

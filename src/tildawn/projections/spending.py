@@ -12,7 +12,8 @@ from tildawn.ledger.reader import Reader
 class RouteSum(msgspec.Struct, frozen=True, kw_only=True):
     """Calls of one route that came with one kind of bill; amounts in millionths of a dollar.
 
-    ``assumed`` is the part of ``spend`` for which no bill was seen.
+    ``assumed`` is the part of ``spend`` for which no bill was seen; ``held`` comes on top of it:
+    nobody knows yet what became of those attempts.
     """
 
     route: str
@@ -22,6 +23,9 @@ class RouteSum(msgspec.Struct, frozen=True, kw_only=True):
     unbilled: int
     spend: int
     assumed: int
+    #: Calls for which something is held, and how much.
+    unknown: int
+    held: int
     tokens_in: int
     tokens_out: int
     #: Position of the last fact that counts in.
@@ -78,30 +82,31 @@ def sums_by_route(reader: Reader, night: str) -> list[RouteSum]:
     """
     rows = reader.query(
         "SELECT call.route, call.source, call.simulated, count(*), sum(call.assumed > 0),"
-        " sum(call.spend), sum(call.assumed), sum(call.tokens_in), sum(call.tokens_out),"
-        " max(call.state_at)"
+        " sum(call.spend), sum(call.assumed), sum(call.held > 0), sum(call.held),"
+        " sum(call.tokens_in), sum(call.tokens_out), max(call.state_at)"
         f" {_OF_NIGHT} AND call.dispatched >= 0"
-        " GROUP BY 1, 2, 3 ORDER BY sum(call.spend) DESC, 1, 2, 3",
+        " GROUP BY 1, 2, 3 ORDER BY sum(call.spend + call.held) DESC, 1, 2, 3",
         (night,),
     )
     return [
         RouteSum(
             route=route, source=source, simulated=bool(simulated), calls=calls, unbilled=unbilled,
-            spend=spend, assumed=assumed, tokens_in=tokens_in, tokens_out=tokens_out, seq=seq,
+            spend=spend, assumed=assumed, unknown=unknown, held=held, tokens_in=tokens_in,
+            tokens_out=tokens_out, seq=seq,
         )
-        for route, source, simulated, calls, unbilled, spend, assumed, tokens_in, tokens_out, seq
-        in rows
+        for route, source, simulated, calls, unbilled, spend, assumed, unknown, held, tokens_in,
+        tokens_out, seq in rows
     ]  # fmt: skip
 
 
 def booked_in(reader: Reader, night: str, scope: str) -> int:
-    """What the night's calls booked in a budget scope, in millionths of a dollar.
+    """What the night's calls spent or hold in a budget scope, in millionths of a dollar.
 
     Raises:
         Nothing.
     """
     [(spend,)] = reader.query(
-        f"SELECT coalesce(sum(call.spend), 0) {_OF_NIGHT}"
+        f"SELECT coalesce(sum(call.spend + call.held), 0) {_OF_NIGHT}"
         " AND instr(char(10) || call.budgets || char(10), char(10) || ? || char(10)) > 0",
         (night, scope),
     )

@@ -30,6 +30,8 @@ class RouteTotal(msgspec.Struct, frozen=True, kw_only=True):
     spend_micro_usd: MicroUsd
     #: The part of the spend for which no bill was seen.
     assumed_micro_usd: MicroUsd
+    #: What is held beside the spend, for attempts of which nobody knows what became.
+    held_micro_usd: MicroUsd
     overrun_micro_usd: MicroUsd
     tokens_in: int
     tokens_out: int
@@ -63,7 +65,7 @@ def route_totals(reader: Reader, *, night: str = "") -> list[RouteTotal]:
         "SELECT route, model, simulated, count(*), sum(attempt), sum(failures),"
         " sum(state = 'settled' AND fault = ''),"
         " sum(state = 'settled' AND fault = '' AND failures > 0),"
-        " sum(spend), sum(assumed), sum(overrun), sum(tokens_in), sum(tokens_out)"
+        " sum(spend), sum(assumed), sum(held), sum(overrun), sum(tokens_in), sum(tokens_out)"
         " FROM call WHERE ?1 = '' OR run IN (SELECT run FROM run WHERE night = ?1)"
         " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         (night,),

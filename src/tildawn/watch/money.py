@@ -67,12 +67,14 @@ def _money(got: Collected, night: str) -> Money:
     if limit is None:
         limit = got.night.budget_micro_usd if got.night is not None else -1
     lines = tuple(line for one in sums for line in _lines(one))
-    spent, listed = sum(one.spend for one in sums), sum(line.micro_usd for line in lines)
+    # What is held counts as spent here, as what is assumed does: it was sent, and may be billed.
+    spent = sum(one.spend + one.held for one in sums)
+    listed = sum(line.micro_usd for line in lines)
     return Money(
         limit=limit,
         seq=max(row.set_at if row is not None else -1, got.night.accepted if got.night else -1),
         spent=spent,
-        assumed=sum(one.assumed for one in sums),
+        assumed=sum(one.assumed + one.held for one in sums),
         reserved=row.reserved if row is not None else 0,
         tokens_in=sum(one.tokens_in for one in sums),
         tokens_out=sum(one.tokens_out for one in sums),
@@ -86,24 +88,29 @@ def _money(got: Collected, night: str) -> Money:
         differs=_difference(
             spent=spent,
             listed=listed,
-            booked=row.spent if row is not None else None,
+            booked=row.spent + row.held if row is not None else None,
             called=booked_in(got.reader, night, scope) if row is not None else 0,
         ),
     )
 
 
 def _lines(one: RouteSum) -> Iterator[MoneyLine]:
-    """The billed part of a route and, beside it, the part without a bill."""
+    """The billed part of a route and, beside it, the parts without a bill."""
     billed = one.spend - one.assumed
     if billed:
         yield MoneyLine(
             route=one_line(one.route), calls=one.calls, micro_usd=billed,
-            source="mixed" if one.source in {"assumed", "none"} else one.source,
+            source="mixed" if one.source in {"assumed", "held", "none"} else one.source,
             simulated=one.simulated, seq=one.seq,
         )  # fmt: skip
     if one.assumed:
         yield MoneyLine(
             route=one_line(one.route), calls=one.unbilled, micro_usd=one.assumed, source="assumed",
+            simulated=one.simulated, seq=one.seq,
+        )  # fmt: skip
+    if one.held:
+        yield MoneyLine(
+            route=one_line(one.route), calls=one.unknown, micro_usd=one.held, source="held",
             simulated=one.simulated, seq=one.seq,
         )  # fmt: skip
 

@@ -183,7 +183,7 @@ class MoneyLine(_Part, frozen=True, kw_only=True):
     route: str
     calls: int
     micro_usd: int
-    #: reported, computed or assumed.
+    #: reported, the price table it was counted with, assumed, or held until a bill comes.
     source: str
     simulated: bool
     #: The last entry that the sum rests on.
