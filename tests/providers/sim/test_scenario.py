@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tildawn.errors import BadSetting
 from tildawn.providers.sim.model import SimModel
 from tildawn.providers.sim.scenario import parse, ranges
-from tildawn.providers.sim.script import Asked
-from tildawn.units import Micros
+from tildawn.providers.sim.script import Asked, Cut, Wait
+from tildawn.units import SECOND, Micros
 
 
 def asked(prompt: str = "a red mug", path: str = "/v1/chat/completions") -> Asked:
@@ -74,6 +74,44 @@ def test_a_probability_is_met_by_the_seed_and_not_by_luck() -> None:
     assert 60 < sum(one) < 140
 
 
+def latencies(text: str, at: list[int]) -> list[int]:
+    """How long answers take, in milliseconds, to requests at so many seconds."""
+    model = SimModel(scenario=parse(text), began=Micros(0))
+    scripts = [model.script(asked(), now=Micros(second * SECOND)) for second in at]
+    return [one[0].wait // 1_000 if isinstance(one[0], Wait) else 0 for one in scripts]
+
+
+def test_an_outage_lasts_from_then_to_then_by_the_clock() -> None:
+    """How often somebody asks does not decide how long the other side is gone."""
+    text = '[[rule]]\nsince = "10s"\nuntil = "20s"\nfault = { kind = "reset" }'
+    model = SimModel(scenario=parse(text), began=Micros(0))
+    gone = [model.script(asked(), now=Micros(at * SECOND)) == (Cut(),) for at in (9, 10, 19, 20)]
+    assert gone == [False, True, True, False]
+
+
+def test_an_answer_grows_slower_over_the_time_that_a_drift_takes() -> None:
+    """A drift of three times in twenty seconds is twice as slow after half of it."""
+    text = '[[pace]]\nmedian = "2s"\ngrow = 3\nwithin = "20s"'
+    assert latencies(text, [0, 10, 20, 500]) == [2_000, 4_000, 6_000, 6_000]
+
+
+def test_the_last_pace_that_holds_is_the_one() -> None:
+    """A slow hour is written below the rest of the night."""
+    text = (
+        'latency = "5ms"\n[[pace]]\nsince = "10s"\nuntil = "30s"\nmedian = "1s"\n'
+        '[[pace]]\nsince = "20s"\nuntil = "30s"\nmedian = "3s"'
+    )
+    assert latencies(text, [0, 10, 20, 30]) == [5, 1_000, 3_000, 5]
+
+
+def test_latencies_scatter_around_their_median() -> None:
+    """A percentile that is learned from answers which all take the same proves nothing."""
+    seen = sorted(latencies('[[pace]]\nmedian = "50s"\nsigma = 0.25', list(range(400))))
+    assert 47_000 < seen[200] < 53_000
+    # Source: the 95th percentile of a log-normal is its median times e^(1.645 sigma).
+    assert 70_000 < seen[380] < 81_000
+
+
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50)), min_size=1, max_size=5))
 def test_ranges_are_read_as_written(pairs: list[tuple[int, int]]) -> None:
     """A range that is off by one spares the request it was written for."""
@@ -95,6 +133,10 @@ def test_ranges_are_read_as_written(pairs: list[tuple[int, int]]) -> None:
         ("[[rule]]\nnth = '0'\nfault = { kind = 'hang' }", "2,5-7,20-"),
         ("[[rule]]\npaht = '/'\nfault = { kind = 'hang' }", "paht"),
         ("latency = '1 parsec'", "parsec"),
+        ("[[rule]]\nsince = '1h'\nuntil = '1h'\nfault = { kind = 'hang' }", "not after"),
+        ("[[pace]]\nmedian = '1s'\nsigma = -1.0", "sigma"),
+        ("[[pace]]\nmedian = '1s'\ngrow = 0.0", "grow"),
+        ("[[pace]]\nsigma = 0.1", "median"),
         ("latency = ", "scenario"),
     ],
 )

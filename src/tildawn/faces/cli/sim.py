@@ -1,10 +1,11 @@
-"""``tildawn sim serve``: the simulated provider on a socket of this machine.
+"""``tildawn sim``: the simulated provider on a socket of this machine, and nights against it.
 
-What it is not: the simulator; `tildawn.providers.sim` is.
+What it is not: the simulator, which is `tildawn.providers.sim`, nor the playing of a night.
 """
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -13,7 +14,10 @@ from tildawn.errors import BadSetting
 from tildawn.faces.cli.asked import asked, options
 
 
-@click.group(help="Serve the simulated provider.")
+Mode = Literal["on", "shadow", "off"]
+
+
+@click.group(help="Serve the simulated provider, or play a night against it.")
 @options
 def sim() -> None:
     pass
@@ -58,3 +62,24 @@ def _ready(url: str) -> None:
 
 def _ready_json(url: str) -> None:
     click.echo(f'{{"url":"{url}/v1"}}')
+
+
+@sim.command(help="Play a night in virtual time, and say what each policy made of it.")
+@click.argument("scenario", required=False)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice(["on", "shadow", "off"]),
+    help="Only this one; give it again for more. All three when absent.",
+)
+@click.option("--seed", default=0, help="The same one gives the same night.")
+@click.option("--turns", is_flag=True, help="Also say when which route changed its state, and why.")
+@options
+def replay(scenario: str | None, modes: tuple[Mode, ...], seed: int, turns: bool) -> None:
+    from tildawn.faces.cli.replay import listed, played  # noqa: PLC0415 - heavy
+
+    if scenario is None:
+        listed()
+    else:
+        played(scenario, modes=modes, seed=seed, turns=turns)
