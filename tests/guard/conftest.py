@@ -15,6 +15,7 @@ import pytest
 from tildawn.errors import Busy, TildawnError
 from tildawn.facts import call as call_facts
 from tildawn.facts import house as house_facts
+from tildawn.facts import route as route_facts
 from tildawn.facts import run as run_facts
 from tildawn.facts import step
 from tildawn.facts.call import BudgetSet
@@ -31,13 +32,16 @@ from tildawn.ledger.verdict import Verdict
 from tildawn.ledger.verify import verify
 from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CALL, CallRow
+from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN, RunRow
 from tildawn.testing.clock import ManualClock
 from tildawn.units import SECOND, Micros, MicroUsd, Seq
 
 
 RUN_NAME = "0" * 31 + "1"
-REGISTRY = Registry((*house_facts.KINDS, *run_facts.KINDS, *call_facts.KINDS, *step.KINDS))
+REGISTRY = Registry(
+    (*house_facts.KINDS, *run_facts.KINDS, *call_facts.KINDS, *step.KINDS, *route_facts.KINDS)
+)
 
 
 class Fault(Exception):
@@ -147,7 +151,7 @@ class House:
 
     def _open(self) -> WatchedLedger:
         ledger = WatchedLedger.open(
-            self.folder, registry=REGISTRY, projections=(RUN, CALL), clock=self.clock,
+            self.folder, registry=REGISTRY, projections=(RUN, ROUTE, CALL), clock=self.clock,
             ids=Ids(self.clock), build="test",
         )  # fmt: skip
         ledger.trouble = []
@@ -175,7 +179,7 @@ class House:
 
     def verdict(self) -> Verdict:
         """What a check of the whole house says, tables against a rebuild included."""
-        return verify(self.folder, registry=REGISTRY, projections=(RUN, CALL))
+        return verify(self.folder, registry=REGISTRY, projections=(RUN, ROUTE, CALL))
 
     def row(self, path: str = "p") -> CallRow:
         """A call as it is on record."""
@@ -238,6 +242,7 @@ class Scene:
     world: World
     ear: Ear
     door: Door
+    rng: Random = field(default_factory=lambda: Random(0))
     lost: Any = None
     begun: list[Any] = field(default_factory=list)
     doors: list[Door] = field(default_factory=list)
@@ -266,6 +271,11 @@ class Scene:
         await asyncio.gather(*self.begun, return_exceptions=True)
         for door in (self.door, *self.doors):
             await door.close()
+
+    def without_breaker(self) -> None:
+        """Hang a door whose guard rests, for what must hold without it."""
+        self.doors.append(self.door)
+        self.door = Door(self.house.ledger, self.clock, self.rng, environment="off")
 
     def crash(self) -> None:
         """Go on as a new process would: nothing in memory, and the run's next attempt.
@@ -324,7 +334,7 @@ def play(request: pytest.FixtureRequest) -> Callable[..., Scene]:
             # No jitter: a chance of a half is the middle of every swing.
             rng = Random(0)
             rng.random = lambda: 0.5
-            stage = Scene(at, at.clock, World(), Ear(), Door(at.ledger, at.clock, rng))
+            stage = Scene(at, at.clock, World(), Ear(), Door(at.ledger, at.clock, rng), rng)
             try:
                 await scene(stage)
             finally:

@@ -27,8 +27,6 @@ class RouteTurned(FactData, frozen=True):
     #: Instant of the next check, 0 for none; and the wait before it.
     due: int = 0
     wait_ms: int = 0
-    #: Attempts at once that are let through, 0 for no limit of the breaker's.
-    ramp: int = 0
 
 
 class RouteChecked(FactData, frozen=True):

@@ -4,20 +4,20 @@ What it is not: the calling.  ``perform`` of the request does that; the door dec
 when, and what is known afterwards.  Waits over ten seconds are the engine's (`Later`), and what
 nobody can know is the owner's (`Hold`).
 
-The order, outermost first.  The places of later policies are marked where they belong:
+The order, outermost first.  Each rule is a file of its own.
 
- 1. mode              later: on, shadow or off for 3, 6, 7 and 8; all else always holds
+ 1. mode              on, shadow or off for 3, 6, 7, 8 and 10 (`mode`); all else always holds
  2. deadline          one absolute limit for everything of this entry
- 3. ladder            later: other tiers, each through a door of its own
- 4. retry             rules by kind of fault; one retry budget a route
+ 3. ladder            other models, then what is here already (`fallback`, `ladder`)
+ 4. retry             rules by kind of fault; one retry budget a route (`retry`)
  5. policy, permit    an unknown price is refused when nobody watches; later: permits
- 6. breaker           later: admits, or says when to ask again
- 7. limiter           later: waits for its turn; gets its token back from a refused 9
- 8. bulkhead          later: so many at once a route
+ 6. breaker           admits, or says when to ask again (`gate`, `breaker`, `recovery`)
+ 7. limiter           waits for its turn; gets its token back from a refused 9 (`limiter`)
+ 8. bulkhead          so many at once a route (`bulkhead`)
  9. ONE COMMIT        `CallDispatched` with its reservation, judged against all budgets
-10. attempt timeout   later: adaptive
+10. attempt timeout   follows the latencies of the route (`timeout`, `latency`)
 11. the call          and the check of its output
-12. ONE COMMIT        `CallSettled`: the spend replaces the reservation
+12. ONE COMMIT        `CallSettled`: the spend replaces the reservation; the route learns of it
 
 A call that works at once makes no other commit and reads nothing: that it is new is part of
 what commit 9 expects, and if it is not, the refusal brings the row.
@@ -27,30 +27,33 @@ next entry doubts on record before it does anything else.
 """
 
 from random import Random
+from typing import cast
 
 import msgspec
 
 from tildawn.clock import Clock
 from tildawn.errors import Effect, NotPermitted, TildawnError
+from tildawn.facts.call import CallDispatched, CallSettled
 from tildawn.guard import budget, retry
 from tildawn.guard.attempt import Ran
 from tildawn.guard.commit import Patience
 from tildawn.guard.doubt import Doubts, invalid
+from tildawn.guard.fallback import STAY, Fallback, worse
 from tildawn.guard.fault import Seen, cancelled
+from tildawn.guard.gate import Gate, Pass, alone
+from tildawn.guard.ladder import BLOCKED
 from tildawn.guard.late import Abandoned
-from tildawn.guard.means import Means
-from tildawn.guard.request import Answer, CallRequest, Ended, Final, Stale, Verdict
-from tildawn.guard.retry import RetryPolicy
+from tildawn.guard.means import Means, Then
+from tildawn.guard.policy import Mode, PolicyOf, preset_of
+from tildawn.guard.record import asked_wait
+from tildawn.guard.request import Answer, CallRequest, Ended, Final, Later, Stale, Verdict
 from tildawn.guard.visit import Visit
-from tildawn.ledger.entry import Committed, Entry, Unmet
+from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CallRow
+from tildawn.projections.route import HealthRow, Sent
 from tildawn.units import SECOND, Micros, MicroUsd
-
-
-DEADLINE = Micros(600 * SECOND)
-"""For everything of one entry, where the request names none."""
 
 
 class Next(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,18 +73,30 @@ class Door:
     """
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, rng: Random, *, policy: RetryPolicy | None = None
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        rng: Random,
+        *,
+        policies: PolicyOf | None = None,
+        environment: Mode | None = None,
     ) -> None:
         """Hang the door.
 
         Args:
-            ledger: an open house that folds `tildawn.projections.call` and ``run``.
+            ledger: an open house that folds `tildawn.projections.call`, ``route`` and ``run``.
             clock: of the same loop.
             rng: for the jitter of waits.
-            policy: the numbers of retrying, where a request brings none.
+            policies: the numbers of each route; the presets of their classes where absent.
+            environment: what ``GEN_BREAKER_ENABLED`` says, if anything.
         """
-        self._means = Means(ledger, clock, rng, policy or RetryPolicy())
+        numbers = policies or preset_of
+        self._means = Means(ledger, clock, rng, numbers)
+        self.gate = Gate(
+            ledger, clock, rng, alarms=self._means.alarms, policies=numbers, environment=environment
+        )
         self._doubts = Doubts(self._means)
+        self._fallback = Fallback(self._means)
         self._inside: dict[tuple[str, str], Visit] = {}
 
     def abandoned(self) -> tuple[Abandoned, ...]:
@@ -126,7 +141,8 @@ class Door:
         """
         place = (request.run, request.path)
         await self._alone(place)
-        until = Micros(self._means.clock.mono() + (request.deadline or DEADLINE))  # 2
+        limit = request.deadline or self.gate.health(request.route, request.kind).policy.deadline
+        until = Micros(self._means.clock.mono() + limit)  # 2
         visit = Visit(self._means.ledger, request, final, until=until)
         self._inside[place] = visit
         try:
@@ -142,13 +158,10 @@ class Door:
             await zombie.left()
 
     async def _pass(self, visit: Visit) -> Verdict:
-        # 1 and 3 go here.
-        while True:  # 4
+        while True:  # 3 and 4
             verdict = await self._admit(visit)
             if verdict is None:
-                limit = self._means.limit_of(visit)  # 10
-                ran = await self._means.attempt(visit, limit)  # 11
-                verdict = await self._settle(visit, ran)
+                verdict = await self._send(visit)
             if verdict is not None:
                 return verdict
 
@@ -156,35 +169,80 @@ class Door:
 
     async def _admit(self, visit: Visit) -> Verdict | None:
         """Everything before the call; None means: it is dispatched, go."""
-        request = visit.request
-        if request.reserve is None and request.unattended:  # 5
-            return await self._refuse(visit, _unknown_price(request))
-        # 6, 7 and 8 go here.
         while True:
-            answer = await self._dispatch(visit)  # 9
-            if isinstance(answer, Committed):
-                return await self._unsent(visit) if visit.cancelled else None
-            if isinstance(answer.row, BudgetRow):
-                error = budget.refusal(answer.row, request.reserve or MicroUsd(0))
-                return await self._refuse(visit, error)
-            if not isinstance(answer.row, CallRow):
-                return Stale()
-            verdict = await self._doubts.resume(visit, answer.row)
-            if verdict is not None:
+            request = visit.request
+            if request.reserve is None and request.unattended:  # 5
+                return await self._refuse(visit, _unknown_price(request))
+            leave = await self.gate.enter(request, until=self._fallback.patience(visit))  # 6, 7, 8
+            if isinstance(leave, Later):
+                verdict = await self._not_now(visit, leave)
+                if verdict is not None:
+                    return verdict
+                continue
+            verdict = await self._dispatched(visit, leave)
+            if visit.leave_of_gate is not None or verdict is not None:
                 return verdict
 
-    async def _dispatch(self, visit: Visit) -> Committed | Unmet:
+    async def _dispatched(self, visit: Visit, leave: Pass) -> Verdict | None:
+        """None with the leave kept: it is dispatched; without it: ask for leave again."""
+        visit.leave_of_gate = leave
+        try:
+            answer = await self._dispatch(visit, leave)  # 9
+        except BaseException:
+            visit.leave_of_gate = None
+            self.gate.unsent(leave)
+            raise
+        if isinstance(answer, Committed):
+            return await self._unsent(visit) if visit.cancelled else None
+        visit.leave_of_gate = None
+        self.gate.unsent(leave)
+        if isinstance(answer.row, BudgetRow):
+            error = budget.refusal(answer.row, visit.request.reserve or MicroUsd(0))
+            said = await self._fallback.lower(visit, error.code, None)
+            return await self._refuse(visit, error) if said == STAY else said
+        if isinstance(answer.row, HealthRow):
+            return Later(Micros(self._means.clock.wall() + SECOND), "route-open")
+        if not isinstance(answer.row, CallRow):
+            return Stale()
+        return await self._doubts.resume(visit, answer.row)
+
+    async def _not_now(self, visit: Visit, later: Later) -> Verdict | None:
+        """The gate says no.  What is on record may need no leave; another tier may serve."""
+        with self._means.ledger.read() as reader:
+            row = reader.get(CallRow, visit.request.run, visit.request.path)
+        if row is not None and row.state_at != visit.known:
+            verdict = await self._doubts.resume(visit, row)
+            if verdict is not None:
+                return verdict
+            if row.state == "settled" and later.why == BLOCKED:
+                # Its owner had it begin anew, so whatever blocked the route may be mended.
+                self.gate.retest(visit.request)
+                return None
+        said = await self._fallback.lower(visit, later.why, None)
+        return later if said == STAY else said
+
+    async def _dispatch(self, visit: Visit, leave: Pass) -> Committed | Unmet:
         means, request = self._means, visit.request
         limit = means.limit_of(visit)
         entry = visit.record.dispatched(
-            visit.attempt + 1, key=visit.key, deadline=Micros(means.clock.wall() + limit),
-            limit=limit,
+            visit.attempt + 1, key=visit.key, leave=leave,
+            deadline=Micros(means.clock.wall() + limit), limit=limit,
         )  # fmt: skip
         expect = visit.expect()
         expect += budget.reservation(request.budgets, request.reserve or MicroUsd(0))
-        answer = await means.committer.append([entry], expect=expect, patience=visit)
+        if leave.probe:
+            expect.append(alone(request.route))
+
+        def then(outcome: Outcome) -> None:
+            if isinstance(outcome, Committed):
+                said = cast("CallDispatched", entry.fact.data)
+                self.gate.dispatched(leave, said, outcome.first, Micros(entry.fact.at))
+
+        answer = await means.committer.append([entry], expect=expect, patience=visit, then=then)
         if isinstance(answer, Committed):
             visit.known = answer.first
+            visit.sent_at = answer.first
+            visit.limit_ms = cast("CallDispatched", entry.fact.data).timeout_ms
             visit.child = False
             visit.attempt += 1
             visit.tries += 1
@@ -192,10 +250,13 @@ class Door:
 
     async def _unsent(self, visit: Visit) -> Verdict:
         """The caller went away while the dispatch was on its way: nothing leaves."""
-        fault = cancelled(sent=False)
-        await self._means.commit(
-            visit, visit.record.failed(visit.attempt, fault=fault, ran=None, final=False)
+        entry = visit.record.failed(
+            visit.attempt, fault=cancelled(sent=False), ran=None, final=False
         )
+        try:
+            await self._means.commit(visit, entry, then=self._learned(visit, entry))
+        finally:
+            self._left(visit)
         visit.leave_if_cancelled()
         return Stale()
 
@@ -211,6 +272,38 @@ class Door:
             if verdict is not None:
                 return verdict
 
+    # -- the call --------------------------------------------------------------------------
+
+    async def _send(self, visit: Visit) -> Verdict | None:
+        """Make an attempt that is dispatched, and put its end on record; None: another one."""
+        limit = self._means.limit_of(visit)  # 10
+        try:
+            ran = await self._fallback.attempt(visit, limit)  # 11
+            if isinstance(ran, Ended):
+                return ran  # somebody waited in front of it, and something else was served
+            return await self._settle(visit, ran)
+        finally:
+            self._left(visit)
+
+    def _left(self, visit: Visit) -> None:
+        if visit.leave_of_gate is not None:
+            self.gate.leave(visit.leave_of_gate)
+            visit.leave_of_gate = None
+
+    def _learned(self, visit: Visit, entry: Entry) -> Then:
+        """What tells the route of the end of an attempt once it is on record."""
+        leave, dispatched = visit.leave_of_gate, visit.sent_at
+        assert leave is not None, "only what was let in can end"
+        limit_ms = visit.limit_ms
+
+        def then(outcome: Outcome) -> None:
+            if isinstance(outcome, Committed):
+                sent = Sent(dispatched=dispatched, generation=leave.generation, limit_ms=limit_ms)
+                said = cast("CallSettled", entry.fact.data)
+                self.gate.settled(leave, said, sent, Micros(entry.fact.at))
+
+        return then
+
     # -- after -----------------------------------------------------------------------------
 
     async def _settle(self, visit: Visit, ran: Ran[Answer]) -> Verdict | None:
@@ -220,40 +313,65 @@ class Door:
         if ran.answer is not None:
             fault = invalid(visit.request, ran.answer.value)
             if fault is None:
-                return await self._answer(visit, ran, ran.answer)
+                entry = visit.record.answered(visit.attempt, ran.answer, ran.took)
+                return await self._end(visit, entry, ran, None)
         assert fault is not None
         then = self._next(visit, fault)
+        lower = then.step == "end" and self._fallback.possible(visit, fault)
         entry = visit.record.failed(
-            visit.attempt, fault=fault, ran=ran, final=then.step == "end", retry_due=then.due
-        )
-        if then.step == "end":
+            visit.attempt, fault=fault, ran=ran, final=then.step == "end" and not lower,
+            retry_due=then.due,
+        )  # fmt: skip
+        if then.step == "end" and not lower:
             return await self._end(visit, entry, ran, fault)
-        if not await self._means.commit(visit, entry):  # 12, and not the end
+        if not await self._means.commit(visit, entry, then=self._learned(visit, entry)):  # 12
             return await self._outlived(visit, ran, fault)
+        self._left(visit)
+        visit.effect = worse(visit.effect, fault.effect)
         visit.leave_if_cancelled()
+        return await self._follow(visit, ran, fault, then)
+
+    async def _follow(
+        self, visit: Visit, ran: Ran[Answer], fault: Seen, then: Next
+    ) -> Verdict | None:
+        """Go on after an attempt that was not the last."""
         if then.step == "clear up":
             verdict = await self._doubts.clear_up(visit, None)
-            return verdict or await self._absent(visit, ran, fault)
+            return verdict or await self._absent(visit, fault)
+        if then.step == "end":
+            return await self._lower(visit, fault)
         if ran.task is not None and visit.child:
             return self._means.until_gone()
         return await self._means.pause(visit, then.due, then.why)
 
-    async def _absent(self, visit: Visit, ran: Ran[Answer], fault: Seen) -> Verdict | None:
+    async def _lower(self, visit: Visit, fault: Seen) -> Verdict | None:
+        """It failed for good here; another tier may serve."""
+        visit.error = visit.error or fault
+        said = await self._fallback.lower(visit, fault.kind, fault)
+        if said != STAY:
+            return said
+        return await self._give_up(visit, visit.error)
+
+    async def _give_up(self, visit: Visit, fault: Seen) -> Verdict:
+        ended = await self._means.finish(visit, visit.record.given_up(visit.attempt, fault))
+        visit.leave_if_cancelled()
+        return ended if isinstance(ended, Ended) else Stale()
+
+    async def _absent(self, visit: Visit, fault: Seen) -> Verdict | None:
         """It is known not to have happened: the rules for its fault decide, as for any other."""
         nothing = msgspec.structs.replace(fault, effect=Effect.NONE)
+        visit.effect = Effect.NONE
         then = self._next(visit, nothing)
-        if then.step == "end":
-            return await self._end(visit, visit.record.given_up(visit.attempt, nothing), ran, fault)
-        return await self._means.pause(visit, then.due, then.why)
-
-    async def _answer(self, visit: Visit, ran: Ran[Answer], answer: Answer) -> Verdict:
-        entry = visit.record.answered(visit.attempt, answer, ran.took)
-        return await self._end(visit, entry, ran, None)
+        if then.step != "end":
+            return await self._means.pause(visit, then.due, then.why)
+        if self._fallback.possible(visit, nothing):
+            return await self._lower(visit, nothing)
+        return await self._give_up(visit, nothing)
 
     async def _end(
         self, visit: Visit, entry: Entry, ran: Ran[Answer], fault: Seen | None
     ) -> Verdict:
-        ended = await self._means.finish(visit, entry)  # 12
+        ended = await self._means.finish(visit, entry, then=self._learned(visit, entry))  # 12
         if isinstance(ended, Ended):
             visit.leave_if_cancelled()
             return ended
@@ -261,17 +379,26 @@ class Door:
 
     def _next(self, visit: Visit, fault: Seen) -> Next:
         """What follows a failure.  Whoever goes away leaves the call open for the next entry."""
-        means, request = self._means, visit.request
         if fault.kind == "cancelled":
             return Next(step="stop")
         if fault.effect is Effect.UNKNOWN and not visit.repeatable():
             return Next(step="clear up")
-        policy = means.policy_of(request)
+        return self._again(visit, fault)
+
+    def _again(self, visit: Visit, fault: Seen) -> Next:
+        """When it is tried again, by the rules for its kind; the end where it is not."""
+        means = self._means
+        policy = means.policy_of(visit)
+        if asked := asked_wait(fault):
+            # Nobody's failure: the route is parked, and no retry is spent.
+            visit.tries -= 1
+            due = means.clock.wall() + retry.jittered(policy, asked, means.rng.random())
+            return Next(step="again", due=Micros(due), why=fault.kind)
         wait = retry.wait_before(policy, fault, visit.tries, means.rng.random())
         if wait is None:
             return Next(step="end")
         now = means.clock.wall()
-        if not means.may_retry(request):
+        if not means.may_retry(visit):
             due = Micros(now + max(wait, policy.budget_wait))
             return Next(step="again", due=due, why="retry-budget")
         if wait <= policy.short_wait and means.clock.mono() + wait >= visit.until:
@@ -289,8 +416,9 @@ class Door:
         elif fault is not None:
             entry = visit.record.failed(visit.attempt, fault=fault, ran=ran, final=False)
             await self._means.committer.append(
-                [entry], expect=[visit.moved()], patience=Patience(), insist=True
-            )
+                [entry], expect=[visit.moved()], patience=Patience(),
+                then=self._learned(visit, entry), insist=True,
+            )  # fmt: skip
         visit.leave_if_cancelled()
         return Stale()
 

@@ -113,8 +113,8 @@ class Doubts:
         means = self._means
         if row.state == "settled":
             return None
-        if row.tries and row.fault not in _NOBODYS_FAULT and not means.may_retry(visit.request):
-            wait = means.policy_of(visit.request).budget_wait
+        if row.tries and row.fault not in _NOBODYS_FAULT and not means.may_retry(visit):
+            wait = means.policy_of(visit).budget_wait
             return Later(Micros(means.clock.wall() + wait), "retry-budget")
         return await means.pause(visit, Micros(row.retry_due), row.fault)
 
@@ -199,7 +199,7 @@ class Doubts:
     def _lookup_wait(self, visit: Visit, fault: Seen, tries: int) -> Micros | None:
         if fault.kind not in _TRANSIENT or tries >= retry.RULES["network"].tries:
             return None
-        policy = self._means.policy_of(visit.request)
+        policy = self._means.policy_of(visit)
         wait = retry.wait_before(policy, fault, tries, self._means.rng.random())
         return wait if wait is not None and wait <= policy.short_wait else None
 

@@ -9,6 +9,7 @@ import asyncio
 import msgspec
 
 from tildawn.clock import Clock
+from tildawn.guard.attempt import Ran
 from tildawn.guard.commit import Committer, Patience
 from tildawn.guard.request import Answer
 from tildawn.guard.visit import Visit
@@ -34,6 +35,7 @@ class Latecomers:
         self._committer = committer
         self._alive: dict[asyncio.Task[Answer], Abandoned] = {}
         self._writing: set[asyncio.Task[None]] = set()
+        self._following: set[asyncio.Task[Ran[Answer]]] = set()
 
     def alive(self) -> tuple[Abandoned, ...]:
         """Those that are still going on.
@@ -62,6 +64,23 @@ class Latecomers:
 
         task.add_done_callback(ended)
 
+    def follow(self, visit: Visit, attempt: int, going: "asyncio.Task[Ran[Answer]]") -> None:
+        """Keep the end of an attempt in whose place something else was served.
+
+        Raises:
+            Nothing.
+        """
+        self._following.add(going)
+
+        def ended(done: "asyncio.Task[Ran[Answer]]") -> None:
+            self._following.discard(done)
+            if not done.cancelled() and done.exception() is None:
+                answer = done.result().answer
+                if answer is not None:
+                    self._write(visit, attempt, answer)
+
+        going.add_done_callback(ended)
+
     def _write(self, visit: Visit, attempt: int, answer: Answer) -> None:
         writing = asyncio.get_running_loop().create_task(self.record(visit, attempt, answer))
         self._writing.add(writing)
@@ -84,7 +103,8 @@ class Latecomers:
         Raises:
             Nothing.
         """
-        for task in list(self._alive):
+        for task in (*self._alive, *self._following):
             task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
         while self._writing:
             await asyncio.gather(*self._writing, return_exceptions=True)

@@ -3,6 +3,7 @@
 What it is not: decisions; those are in `tildawn.guard.call` and `tildawn.guard.doubt`.
 """
 
+from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
@@ -13,17 +14,18 @@ from tildawn.guard.attempt import Ran, Try, Work
 from tildawn.guard.commit import Committer
 from tildawn.guard.deadline import Alarms
 from tildawn.guard.late import Latecomers
-from tildawn.guard.request import Answer, Attempt, CallRequest, Ended, Later
+from tildawn.guard.policy import PolicyOf
+from tildawn.guard.request import Answer, Attempt, Ended, Later
 from tildawn.guard.retry import RetryPolicy
 from tildawn.guard.visit import Visit
-from tildawn.ledger.entry import Entry, Unmet
+from tildawn.ledger.entry import Entry, Outcome, Unmet
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.tally import recent
 from tildawn.units import SECOND, Micros, Seq
 
 
-TIMEOUT = Micros(120 * SECOND)
-"""For one attempt, where the request names none. Source: the cold start of image models."""
+Then = Callable[[Outcome], None]
+"""Called with the outcome of an append, in ledger order."""
 
 T = TypeVar("T")
 
@@ -31,23 +33,24 @@ T = TypeVar("T")
 class Means:
     """The ledger, the clock, chance, and who is late; of one event loop."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, rng: Random, policy: RetryPolicy) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, rng: Random, policies: PolicyOf) -> None:
         """Take what enters from outside."""
         self.ledger = ledger
         self.clock = clock
         self.rng = rng
-        self.policy = policy
+        self.policies = policies
         self.alarms = Alarms(clock)
         self.committer = Committer(ledger, clock)
         self.latecomers = Latecomers(clock, self.committer)
 
-    def policy_of(self, request: CallRequest) -> RetryPolicy:
+    def policy_of(self, visit: Visit) -> RetryPolicy:
         """The numbers of retrying that hold for a call.
 
         Raises:
             Nothing.
         """
-        return request.retry or self.policy
+        request = visit.request
+        return request.retry or self.policies(request.route, request.kind).retry
 
     # -- running ---------------------------------------------------------------------------
 
@@ -57,8 +60,14 @@ class Means:
         Raises:
             Nothing.
         """
-        left = visit.until - self.clock.mono()
-        return Micros(max(min(visit.request.timeout or TIMEOUT, left), 0))
+        leave, asked = visit.leave_of_gate, visit.request.timeout
+        assert leave is not None, "only who was let in may be sent"
+        limit = leave.limit.limit
+        if asked is not None:
+            # A step that says that it takes longer than such calls do is believed.
+            longer = asked > leave.health.policy.timeout.most
+            limit = asked if longer else min(asked, limit)
+        return Micros(max(min(limit, visit.until - self.clock.mono()), 0))
 
     async def attempt(self, visit: Visit, limit: Micros) -> Ran[Answer]:
         """Do the outside work once; an attempt that would not end is kept as a latecomer.
@@ -94,7 +103,7 @@ class Means:
 
     # -- recording -------------------------------------------------------------------------
 
-    async def commit(self, visit: Visit, *entries: Entry) -> bool:
+    async def commit(self, visit: Visit, *entries: Entry, then: Then | None = None) -> bool:
         """Record a step of the call; False when the fence does not hold or the call has moved.
 
         Raises:
@@ -102,14 +111,16 @@ class Means:
             asyncio.CancelledError: the caller was cancelled; what is on record is.
         """
         answer = await self.committer.append(
-            entries, expect=visit.expect(), patience=visit, insist=True
+            entries, expect=visit.expect(), patience=visit, then=then, insist=True
         )
         if isinstance(answer, Unmet):
             return False
         visit.known = answer.first + answer.count - 1
         return True
 
-    async def finish(self, visit: Visit, *entries: Entry) -> Ended | Unmet:
+    async def finish(
+        self, visit: Visit, *entries: Entry, then: Then | None = None
+    ) -> Ended | Unmet:
         """Record the end of the call; `Unmet` when the fence does not hold or the call has moved.
 
         Raises:
@@ -117,7 +128,7 @@ class Means:
             asyncio.CancelledError: the caller was cancelled; the end is on record if it could be.
         """
         answer = await self.committer.append(
-            entries, expect=visit.expect(), patience=visit, then=visit.finishing(entries),
+            entries, expect=visit.expect(), patience=visit, then=visit.finishing(entries, then),
             insist=True,
         )  # fmt: skip
         if isinstance(answer, Unmet):
@@ -135,7 +146,7 @@ class Means:
         wait = Micros(due - self.clock.wall())
         if wait <= 0:
             return None
-        short = self.policy_of(visit.request).short_wait
+        short = self.policy_of(visit).short_wait
         if wait > short or self.clock.mono() + wait >= visit.until:
             return Later(due, why)
         await self.clock.sleep(wait)
@@ -151,12 +162,12 @@ class Means:
         """
         return Later(Micros(self.clock.wall() + SECOND), "child-process")
 
-    def may_retry(self, request: CallRequest) -> bool:
+    def may_retry(self, visit: Visit) -> bool:
         """Whether the route's retry budget has room; its history is a projection.
 
         Raises:
             TildawnError: the house cannot be read.
         """
         with self.ledger.read() as reader:
-            calls, retries = recent(reader, request.route, now=self.clock.wall())
-        return retry.in_budget(self.policy_of(request), calls=calls, retries=retries)
+            calls, retries = recent(reader, visit.request.route, now=self.clock.wall())
+        return retry.in_budget(self.policy_of(visit), calls=calls, retries=retries)

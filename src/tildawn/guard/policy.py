@@ -4,7 +4,7 @@ What it is not: a rule.  Each rule is a file of its own and takes its part of th
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -94,6 +94,8 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     deadline: Micros = Micros(600 * SECOND)
     #: Most that the route may spend on one day (UTC), None for no limit.
     usd_a_day: MicroUsd | None = None
+    #: ``deny``, ``free``, or ``assume`` and an amount in US dollars.
+    unknown_price: str = "deny"
     #: Whether a user wrote it; such a policy is watched before it acts.
     custom: bool = False
 
@@ -129,3 +131,16 @@ RATES: Mapping[str, RatePolicy] = {
     "chat": RatePolicy(burst=60, every=Micros(SECOND)),
 }
 """Named limiters. The first comes to one at a time with five to catch up, about 485 a night."""
+
+
+PolicyOf = Callable[[str, Class], RoutePolicy]
+"""(route, class of its calls) -> the numbers that hold for it."""
+
+
+def preset_of(_: str, kind: Class) -> RoutePolicy:
+    """The numbers of a class of calls, where nobody gave others for the route.
+
+    Raises:
+        Nothing.
+    """
+    return PRESETS[kind]

@@ -13,39 +13,59 @@ from tildawn.facts.call import (
     CallError,
     CallLookedUp,
     CallRefused,
+    CallServed,
     CallSettled,
     ChildProcessStarted,
 )
 from tildawn.facts.fact import FactData, Payload
 from tildawn.guard.attempt import Ran
 from tildawn.guard.fault import Seen
+from tildawn.guard.gate import Pass
 from tildawn.guard.request import Answer, CallRequest, Found
 from tildawn.guard.retry import RULES
 from tildawn.ledger.entry import Entry
 from tildawn.ledger.ledger import Ledger
-from tildawn.units import MILLISECOND, Micros, MicroUsd
+from tildawn.units import MILLISECOND, SECOND, Micros, MicroUsd
 
 
 DETAIL_CHARS = 2_000
 """The longest message of an error on record."""
 
 
+ASKED_LEAST, ASKED_MOST = SECOND, 3_600 * SECOND
+"""What another side may ask us to wait is believed within these."""
+
+
 class Recorder:
     """Drafts the facts of one call."""
 
-    __slots__ = ("_ledger", "_request")
+    __slots__ = ("_ledger", "_request", "instead", "tier")
 
-    def __init__(self, ledger: Ledger, request: CallRequest) -> None:
-        """Take the ledger that stamps and the call they are about."""
+    def __init__(
+        self, ledger: Ledger, request: CallRequest, *, tier: str = "", instead: str = ""
+    ) -> None:
+        """Take the ledger that stamps and the call they are about.
+
+        Args:
+            ledger: drafts.
+            request: the call as it goes to the tier that is asked.
+            tier: of the fallback ladder, empty for the primary.
+            instead: why no tier above it serves.
+        """
         self._ledger = ledger
         self._request = request
+        self.tier = tier
+        self.instead = instead
 
-    def dispatched(self, attempt: int, *, key: str, deadline: Micros, limit: Micros) -> Entry:
+    def dispatched(
+        self, attempt: int, *, key: str, leave: Pass, deadline: Micros, limit: Micros
+    ) -> Entry:
         """An attempt is about to leave.
 
         Args:
             attempt: its number.
             key: the idempotency key.
+            leave: of the gate.
             deadline: instant of the wall clock at which it will be cut off.
             limit: how long it may take.
 
@@ -61,7 +81,11 @@ class Recorder:
             timeout_ms=-(-limit // MILLISECOND), reserve_micro_usd=request.reserve or 0,
             reserve_tokens=request.reserve_tokens, budgets=request.budgets, model=request.model,
             simulated=request.simulated, what=what.digest if what else "",
-            about=about.digest if about else "",
+            about=about.digest if about else "", generation=leave.generation, probe=leave.probe,
+            turn=leave.turn, turn_tokens=leave.turn_tokens,
+            queue_ms=leave.queued // MILLISECOND,
+            basis="step" if limit < leave.limit.limit else leave.limit.basis, would=leave.would,
+            tier=self.tier, instead=self.instead,
         )  # fmt: skip
         return self._draft(data, what, about)
 
@@ -76,9 +100,35 @@ class Recorder:
         data = CallSettled(
             attempt=attempt, final=True, effect=Effect.APPLIED.value, out=out.digest,
             spend_micro_usd=spend, spend_source=source, tokens_in=answer.tokens_in,
-            tokens_out=answer.tokens_out, took_ms=took // MILLISECOND,
+            tokens_out=answer.tokens_out, took_ms=took // MILLISECOND, first_ms=answer.first_ms or 0,
+            picture=answer.picture,
         )  # fmt: skip
         return self._draft(data, out, None, blobs=answer.blobs)
+
+    def served(
+        self, answer: Answer, *, tier: str, instead: str, took: Micros, error: Seen | None
+    ) -> Entry:
+        """A local tier answered.
+
+        Args:
+            answer: what it gave.
+            tier: its name.
+            instead: why no tier above it served.
+            took: since the decision to leave the tier above.
+            error: how the primary failed, None where it was never asked.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        request = self._request
+        out = self._payload(answer.value)
+        said = self._payload(msgspec.json.encode(_said(error))) if error is not None else None
+        data = CallServed(
+            name=request.name, route=request.route, args=request.args_digest, tier=tier,
+            instead=instead, out=out.digest, error=said.digest if said else "",
+            took_ms=took // MILLISECOND, picture=answer.picture,
+        )  # fmt: skip
+        return self._draft(data, out, said, blobs=answer.blobs)
 
     def known(self, attempt: int, value: bytes, blobs: tuple[str, ...] = ()) -> Entry:
         """The final answer that was looked up, came late, or was given by the owner.
@@ -116,6 +166,7 @@ class Recorder:
             tokens_out=answer.tokens_out if answer else 0,
             took_ms=ran.took // MILLISECOND if ran else 0, retry_due=retry_due,
             abandoned=ran is not None and ran.task is not None,
+            asked_wait_ms=-(-asked_wait(fault) // MILLISECOND),
         )  # fmt: skip
         return self._draft(data, None, error)
 
@@ -173,7 +224,7 @@ class Recorder:
         out = self._payload(answer.value)
         data = CallAnsweredLate(
             attempt=attempt, out=out.digest, spend_micro_usd=answer.spend,
-            spend_source=answer.spend_source,
+            spend_source=answer.spend_source, picture=answer.picture,
         )  # fmt: skip
         return self._draft(data, out, blobs=answer.blobs)
 
@@ -221,6 +272,17 @@ class Recorder:
         return self._ledger.draft(
             data, run=request.run, path=request.path, payloads=payloads, blobs=blobs
         )
+
+
+def asked_wait(fault: Seen) -> Micros:
+    """How long the other side asks everybody to keep away; 0 where it does not.
+
+    Raises:
+        Nothing.
+    """
+    if fault.kind != "rate" or not fault.retry_after:
+        return Micros(0)
+    return Micros(min(max(fault.retry_after, ASKED_LEAST), ASKED_MOST))
 
 
 def _said(fault: Seen) -> CallError:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from tildawn.facts.fact import Fact
+from tildawn.facts.picture import Drawn
 from tildawn.guard.policy import Class
 from tildawn.guard.retry import RetryPolicy
 from tildawn.ledger.fold import Expect
@@ -119,6 +120,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     tokens_out: int = 0
     #: Of a stream, milliseconds until its first piece, time in our queues left out.
     first_ms: int | None = None
+    #: What was drawn, where the answer is a picture; its blob is among ``blobs``.
+    picture: Drawn | None = None
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +228,10 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool = False
     #: An operation and a target, redacted; for the report.
     what: str = ""
+    #: What kind of calls its route carries; chooses the numbers where the user gives none.
+    kind: Class = "http"
+    #: Whether the other side can be asked for a sign of life, free of charge.
+    sign: bool = False
     #: JSON of what is asked, by which related answers are found; never in a fact.
     about: bytes = b""
     #: The fallback ladder: others that may answer, then what may stand in, each in order.

@@ -73,9 +73,18 @@ def wait_before(policy: RetryPolicy, fault: Seen, tries: int, chance: float) -> 
     asked = min(fault.retry_after or 0, policy.retry_after_max)
     swing = policy.jitter_ppm / 1_000_000
     if asked:
-        return Micros(round(asked * (1 + swing * chance)))
+        return jittered(policy, Micros(asked), chance)
     wait = rule.first * 2 ** (tries - 1)
     return Micros(round(wait * (1 + swing * (2 * chance - 1))))
+
+
+def jittered(policy: RetryPolicy, asked: Micros, chance: float) -> Micros:
+    """A wait that another side asked for: we come a little later, never earlier.
+
+    Raises:
+        Nothing.
+    """
+    return Micros(round(asked * (1 + policy.jitter_ppm / 1_000_000 * chance)))
 
 
 def in_budget(policy: RetryPolicy, *, calls: int, retries: int) -> bool:

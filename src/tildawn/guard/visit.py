@@ -6,9 +6,14 @@ What it is not: decisions.
 import asyncio
 from collections.abc import Callable, Sequence
 
+import msgspec
+
+from tildawn.errors import Effect
 from tildawn.guard.commit import Patience
+from tildawn.guard.fault import Seen
+from tildawn.guard.gate import Pass
 from tildawn.guard.record import Recorder
-from tildawn.guard.request import CallRequest, Final
+from tildawn.guard.request import CallRequest, Final, Remote
 from tildawn.ledger.entry import Committed, Entry, Outcome
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
@@ -24,8 +29,9 @@ class Visit(Patience):
     """What one entry knows of its call."""
 
     __slots__ = (
-        "_leaving", "_task", "attempt", "child", "final", "key", "known", "record", "request", "tries",
-        "until",
+        "_leaving", "_ledger", "_task", "asked", "attempt", "child", "decided", "effect", "error",
+        "final", "key", "known", "leave_of_gate", "limit_ms", "primary", "record", "request",
+        "sent_at", "tries", "until",
     )  # fmt: skip
 
     def __init__(
@@ -40,21 +46,54 @@ class Visit(Patience):
             until: instant of `Clock.mono` at which this entry is over.
         """
         super().__init__()
-        self.request = request
+        #: The call as it was asked for; ``request`` is what the present tier is asked.
+        self.primary = request
         self.final = final
         self.until = until
-        self.record = Recorder(ledger, request)
+        self._ledger = ledger
         self._task = asyncio.current_task()
         self._leaving: list[asyncio.Future[None]] = []
-        self.key = ledger.keyed(
-            f"{request.run}\n{request.path}\n{request.route}\n{request.body_digest}"
-        )
+        self._go_to(request)
+        #: Other models that were asked in this entry.
+        self.asked: set[str] = set()
+        #: Of all that was sent for the call so far.
+        self.effect = Effect.NONE
+        #: How the primary failed, if it did.
+        self.error: Seen | None = None
+        #: When it was decided to leave the primary (steady clock), 0 for not yet.
+        self.decided = Micros(0)
+        #: Leave of the gate for the attempt under way, and where and for how long it was sent.
+        self.leave_of_gate: Pass | None = None
+        self.sent_at = -1
+        self.limit_ms = 0
         #: Position of the fact that gave the call the state we know, -1 for none.
         self.known = -1
         self.attempt = 0
         self.tries = 0
         #: Whether the attempt under way has started a child process.
         self.child = False
+
+    def _go_to(self, request: CallRequest, *, tier: str = "", instead: str = "") -> None:
+        self.request = request
+        self.record = Recorder(self._ledger, request, tier=tier, instead=instead)
+        self.key = self._ledger.keyed(
+            f"{request.run}\n{request.path}\n{request.route}\n{request.body_digest}"
+        )
+
+    def turn_to(self, remote: Remote, *, instead: str) -> None:
+        """Ask another model from here on.
+
+        Raises:
+            Nothing.
+        """
+        self.asked.add(remote.name)
+        self.tries = 0
+        request = msgspec.structs.replace(
+            self.primary, route=remote.route, model=remote.model, perform=remote.perform,
+            validate=remote.validate, reserve=remote.reserve, kind=remote.kind, lookup=None,
+            reserve_tokens=remote.reserve_tokens,
+        )  # fmt: skip
+        self._go_to(request, tier=remote.name, instead=instead)
 
     def adopt(self, row: CallRow) -> None:
         """Go on from what is on record.
@@ -65,6 +104,8 @@ class Visit(Patience):
         self.known = row.state_at
         self.attempt = row.attempt
         self.tries = row.tries
+        if row.effect == Effect.UNKNOWN:
+            self.effect = Effect.UNKNOWN
 
     def moved(self) -> Expect:
         """The call is where we left it: nobody else has touched it.
@@ -98,8 +139,10 @@ class Visit(Patience):
         repeat = self.request.repeat
         return repeat == "safe" or (repeat == "keyed" and (row is None or row.key == self.key))
 
-    def finishing(self, entries: Sequence[Entry]) -> Callable[[Outcome], None]:
-        """What hands the last of some entries to ``final`` once they are committed.
+    def finishing(
+        self, entries: Sequence[Entry], then: Callable[[Outcome], None] | None = None
+    ) -> Callable[[Outcome], None]:
+        """What hands the last of some entries to ``final`` once they are committed, after ``then``.
 
         Raises:
             Nothing.
@@ -108,6 +151,8 @@ class Visit(Patience):
         text = next((one.text for one in last.payloads if one is not None), None)
 
         def done(outcome: Outcome) -> None:
+            if then is not None:
+                then(outcome)
             if isinstance(outcome, Committed):
                 self.final(Seq(outcome.first + outcome.count - 1), last.fact, text)
 

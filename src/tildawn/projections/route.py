@@ -41,6 +41,10 @@ from tildawn.projections.call import CallRow
 from tildawn.units import MILLISECOND, Micros, Seq
 
 
+PRESSURE = "overdue"
+"""The cause of an opening that attempts under way can still take back."""
+
+
 class HealthRow(Row, frozen=True, kw_only=True):
     """One route. Instants are microseconds since 1970, 0 for never."""
 
@@ -54,7 +58,6 @@ class HealthRow(Row, frozen=True, kw_only=True):
     since: int
     due: int
     wait_ms: int
-    ramp: int
     #: Attempts proven good in a row since the other side came back, and failures since.
     streak: int
     relapses: int
@@ -140,8 +143,7 @@ def fresh(route: str) -> HealthRow:
         Nothing.
     """
     return HealthRow(
-        route=route, state="closed", generation=0, cause="", why="", since=0, due=0, wait_ms=0,
-        ramp=0, streak=0, relapses=0, fresh=0, recovered=0, probing=-1, outage=-1, parked=0,
+        route=route, state="closed", generation=0, cause="", why="", since=0, due=0, wait_ms=0, streak=0, relapses=0, fresh=0, recovered=0, probing=-1, outage=-1, parked=0,
         turn=0, turn_tokens=0, policy="", trials=0, promoted="", attempts=0, last=0, limit_ms=0,
         basis="", outcomes=b"", samples=b"", probes=b"",
     )  # fmt: skip
@@ -155,18 +157,24 @@ def _dispatch(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     if not (said.probe or said.turn or said.turn_tokens):
         return
     row = get(HealthRow, said.route) or fresh(said.route)
-    probes = row.probes
     if said.probe and said.reserve_micro_usd:
-        probes = with_probe(probes, Micros(fact.at), said.reserve_micro_usd)
         yield from _counted(row, get)
-    yield Put(
-        msgspec.structs.replace(
-            row,
-            turn=max(row.turn, said.turn),
-            turn_tokens=max(row.turn_tokens, said.turn_tokens),
-            probing=seq if said.probe else row.probing,
-            probes=probes,
-        )
+    yield Put(sent_on(row, said, seq=seq, at=Micros(fact.at)))
+
+
+def sent_on(row: HealthRow, said: CallDispatched, *, seq: Seq, at: Micros) -> HealthRow:
+    """A route after an attempt was sent.
+
+    Raises:
+        Nothing.
+    """
+    paid = said.probe and said.reserve_micro_usd
+    return msgspec.structs.replace(
+        row,
+        turn=max(row.turn, said.turn),
+        turn_tokens=max(row.turn_tokens, said.turn_tokens),
+        probing=seq if said.probe else row.probing,
+        probes=with_probe(row.probes, at, said.reserve_micro_usd) if paid else row.probes,
     )
 
 
@@ -182,50 +190,49 @@ def _settle(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     if call is None or call.state != "dispatched" or call.attempt != said.attempt:
         return  # looked up, given up or late: it says nothing about the other side now
     row = get(HealthRow, call.route) or fresh(call.route)
-    took = Micros(said.took_ms * MILLISECOND)
-    yield Put(settled(row, said, call=call, took=took, at=Micros(fact.at)))
+    sent = Sent(dispatched=call.dispatched, generation=call.generation, limit_ms=call.limit_ms)
+    yield Put(settled(row, said, sent=sent, at=Micros(fact.at)))
 
 
-def settled(
-    row: HealthRow, said: CallSettled, *, call: CallRow, took: Micros, at: Micros
-) -> HealthRow:
+class Sent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a route must know of an attempt when it ends: where and as what it was sent."""
+
+    dispatched: int
+    generation: int
+    limit_ms: int
+
+
+def settled(row: HealthRow, said: CallSettled, *, sent: Sent, at: Micros) -> HealthRow:
     """A route after an attempt has ended.
-
-    Args:
-        row: before.
-        said: how it ended.
-        call: the call, with the generation under which it was sent.
-        took: how long it took.
-        at: when it ended.
 
     Raises:
         Nothing.
     """
     kind = kind_of(said.fault, asked_wait=said.asked_wait_ms > 0)
-    current = call.generation == row.generation
+    current = sent.generation == row.generation
     good, bad = kind == "", kind in BAD
     recovering = current and (row.state == "ramp" or row.fresh > 0)
+    asked = at + said.asked_wait_ms * MILLISECOND if said.asked_wait_ms else 0
     return msgspec.structs.replace(
         row,
         outcomes=with_outcome(row.outcomes, Outcome(kind, at))
         if current and kind is not None
         else row.outcomes,
-        samples=_with_sample(row, said, call=call, took=took, at=at),
-        parked=max(row.parked, at + said.asked_wait_ms * MILLISECOND if said.asked_wait_ms else 0),
+        samples=_with_sample(row, said, sent=sent, at=at),
+        parked=max(row.parked, asked),
         streak=(row.streak + 1 if good else 0 if bad else row.streak) if recovering else row.streak,
         relapses=row.relapses + int(recovering and bad),
         fresh=max(row.fresh - 1, 0) if current and row.state == "closed" else row.fresh,
-        probing=-1 if row.probing == call.dispatched else row.probing,
+        probing=-1 if row.probing == sent.dispatched else row.probing,
         trials=row.trials + 1,
         attempts=row.attempts + 1,
         last=at,
     )
 
 
-def _with_sample(
-    row: HealthRow, said: CallSettled, *, call: CallRow, took: Micros, at: Micros
-) -> bytes:
-    sample = sample_of(took, fault=said.fault, limit_ms=call.limit_ms, at=at)
+def _with_sample(row: HealthRow, said: CallSettled, *, sent: Sent, at: Micros) -> bytes:
+    took = Micros(said.took_ms * MILLISECOND)
+    sample = sample_of(took, fault=said.fault, limit_ms=sent.limit_ms, at=at)
     if sample is None:
         return row.samples
     before = b"" if row.last and at - row.last > DAY else row.samples
@@ -265,7 +272,8 @@ def turned(row: HealthRow, said: RouteTurned, *, at: Micros, outage: int) -> Hea
     """
     back = said.state == "ramp" and said.was != "ramp"
     closed = said.state == "closed" and said.was == "ramp"
-    anew = back or said.state in {"open", "blocked"}
+    # Pressure is a guess about attempts under way; what they come to still counts.
+    anew = back or (said.state in {"open", "blocked"} and said.cause != PRESSURE)
     return msgspec.structs.replace(
         row,
         state=said.state,
@@ -275,7 +283,6 @@ def turned(row: HealthRow, said: RouteTurned, *, at: Micros, outage: int) -> Hea
         since=at,
         due=said.due,
         wait_ms=said.wait_ms,
-        ramp=said.ramp,
         streak=1 if back else 0 if anew else row.streak,
         relapses=0 if anew else row.relapses,
         fresh=OUTCOMES if closed else 0 if anew else row.fresh,
@@ -308,11 +315,20 @@ def _check(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     row = get(HealthRow, said.route)
     if row is None or said.generation != row.generation:
         return
-    yield Put(msgspec.structs.replace(row, due=said.due, wait_ms=said.wait_ms))
+    yield Put(checked(row, said))
     outage = get(OutageRow, row.route, row.outage)
     if outage is not None:
         dead = outage.dead_at if said.alive else fact.at
         yield Put(msgspec.structs.replace(outage, checks=outage.checks + 1, dead_at=dead))
+
+
+def checked(row: HealthRow, said: RouteChecked) -> HealthRow:
+    """A route after the other side was asked for a sign of life.
+
+    Raises:
+        Nothing.
+    """
+    return msgspec.structs.replace(row, due=said.due, wait_ms=said.wait_ms)
 
 
 def _adopt(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:

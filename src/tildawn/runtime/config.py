@@ -14,6 +14,7 @@ from typing import cast
 import msgspec
 
 from tildawn.errors import BadSetting
+from tildawn.runtime.policies import check
 from tildawn.runtime.setting import (
     SETTINGS,
     Kind,
@@ -273,7 +274,9 @@ def _settings(values: Mapping[str, object]) -> Settings:
             cast("dict[str, object]", inner.setdefault(chosen, {}))[field] = value
         else:
             inner[field] = value
-    return msgspec.convert(built, Settings)
+    settings = msgspec.convert(built, Settings)
+    check(settings.route)
+    return settings
 
 
 def _explained(written: Mapping[str, Written], values: Mapping[str, object]) -> Iterator[Explained]:

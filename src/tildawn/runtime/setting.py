@@ -118,14 +118,80 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
 
 
 class RouteSettings(Section, frozen=True, kw_only=True):
-    """``[route."NAME"]``: the limits of the calls of one route."""
+    """``[route."NAME"]``: the numbers of one route, where ``*`` stands for anything.
 
-    timeout: Annotated[Micros, _time("The longest that one attempt may take.", "10ms", "1d")] = (
-        Micros(120 * SECOND)
-    )
+    What is not set is as the kind of the calls has it; see `tildawn.guard.policy.PRESETS`.
+    """
+
+    kind: Annotated[
+        str,
+        _text(
+            "What the calls are like; it chooses the numbers that are not set here.",
+            "", "image", "chat", "embedding", "http", "local",
+        ),
+    ] = ""  # fmt: skip
+    mode: Annotated[
+        str,
+        _text(
+            "Whether the rules act, only say what they would do, or rest.", "on", "shadow", "off"
+        ),
+    ] = "on"
+    timeout: Annotated[
+        Micros | None, _time("The longest that one attempt may take.", "10ms", "1d")
+    ] = None
+    timeout_least: Annotated[
+        Micros | None, _time("The shortest limit of an attempt that is learned.", "10ms", "1d")
+    ] = None
+    timeout_cold: Annotated[
+        Micros | None,
+        _time("The limit of an attempt while little is known about the route.", "10ms", "1d"),
+    ] = None
     deadline: Annotated[
-        Micros, _time("The longest that a call may take with all its attempts.", "10ms", "7d")
-    ] = Micros(600 * SECOND)
+        Micros | None,
+        _time("The longest that a call may take with all its attempts.", "10ms", "7d"),
+    ] = None
+    limiter: Annotated[str, _text("A named limiter.", "", "image.conservative", "chat")] = ""
+    burst: Annotated[
+        int | None, _number("Attempts that may be sent at once by the limiter.", 1, 100_000)
+    ] = None
+    every: Annotated[Micros | None, _time("When the limiter lets one more go.", "1ms", "1d")] = None
+    tokens_a_minute: Annotated[
+        int | None, _number("Tokens of models that may be asked for in a minute.", 1, 10**9)
+    ] = None
+    concurrency: Annotated[
+        int | None, _number("Attempts under way at once; 0 for no limit.", 0, 100_000)
+    ] = None
+    window: Annotated[int | None, _number("Attempts that the breaker looks at.", 20, 30)] = None
+    least: Annotated[
+        int | None, _number("Attempts that there must be for the share of failures.", 5, 30)
+    ] = None
+    share: Annotated[
+        int | None, _number("Share of failures, in percent, that opens the breaker.", 10, 100)
+    ] = None
+    in_a_row: Annotated[int | None, _number("Timeouts in a row that open the breaker.", 2, 30)] = (
+        None
+    )
+    failure_tokens: Annotated[
+        int | None, _number("Failures, less those that drained, that open the breaker.", 2, 30)
+    ] = None
+    check_first: Annotated[
+        Micros | None, _time("The first wait before the other side is asked again.", "1s", "1h")
+    ] = None
+    check_longest: Annotated[
+        Micros | None, _time("The longest wait between two such checks.", "1s", "1h")
+    ] = None
+    probes_an_hour: Annotated[
+        int | None, _number("Paid attempts an hour to find out whether it is back.", 0, 25)
+    ] = None
+    probe_usd_an_hour: Annotated[
+        str, _text("What those may cost in an hour, in US dollars; 1 when empty.")
+    ] = ""
+    usd_a_day: Annotated[
+        str, _text("What the route may spend on a day (UTC), in US dollars; no limit when empty.")
+    ] = ""
+    unknown_price: Annotated[
+        str, _text("What to do when nobody knows the price: deny, free, or assume and an amount.")
+    ] = "deny"
 
 
 class LogSettings(Section, frozen=True, kw_only=True):
@@ -227,6 +293,8 @@ def shown(kind: Kind, value: object) -> str:
     Raises:
         Nothing.
     """
+    if value is None:
+        return "as the kind of its calls"
     if kind is Kind.DURATION and isinstance(value, int):
         for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
             if value % (size * SECOND) == 0:

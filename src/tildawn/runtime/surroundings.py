@@ -12,6 +12,7 @@ import httpx2
 
 from tildawn.clock import Clock
 from tildawn.guard.call import Door
+from tildawn.guard.mode import parse
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.dialect import dialect
@@ -21,8 +22,12 @@ from tildawn.providers.prices import Prices
 from tildawn.providers.wire import Wires
 from tildawn.runtime.outside.calls import Calls
 from tildawn.runtime.outside.world import Models, World
+from tildawn.runtime.policies import Policies
 from tildawn.runtime.setting import SIMULATOR, ProviderSettings, Settings
 
+
+MODE_VARIABLE = "GEN_BREAKER_ENABLED"
+"""The variable of the environment with the mode of the guard: on, shadow or off."""
 
 SIMULATED_MODELS = Models(chat="sim-chat", image="sim-image", embed="sim-embed")
 
@@ -87,8 +92,10 @@ def surroundings_of(
     )  # fmt: skip
     seed = int.from_bytes(Ids(clock).random(8), "big")
     rng = Random(seed) if stage is None else stage.rng  # noqa: S311 - jitter of waits, no secret
-    door = Door(ledger, clock, rng)
-    return Surroundings(Calls(world, door, routes=settings.route), door, world, provider)
+    said = env.get(MODE_VARIABLE)
+    policies = Policies(settings.route)
+    door = Door(ledger, clock, rng, policies=policies.of, environment=parse(said) if said else None)
+    return Surroundings(Calls(world, door, policies=policies), door, world, provider)
 
 
 def provider_of(

@@ -4,7 +4,6 @@ What it is not: policy.  It joins two strangers: the engine's ticket and the gua
 """
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -12,7 +11,8 @@ import msgspec
 from tildawn.engine import port
 from tildawn.errors import UnknownName
 from tildawn.guard import request as door
-from tildawn.guard.call import DEADLINE, Door
+from tildawn.guard.call import Door
+from tildawn.guard.policy import Class
 from tildawn.guard.retry import RULES, RetryPolicy
 from tildawn.ledger.ledger import Ledger
 from tildawn.runtime.outside.call import CallDef
@@ -21,7 +21,7 @@ from tildawn.runtime.outside.local import file, shell
 from tildawn.runtime.outside.model import chat, image, sealed_free
 from tildawn.runtime.outside.web import http
 from tildawn.runtime.outside.world import World
-from tildawn.runtime.setting import RouteSettings
+from tildawn.runtime.policies import Policies
 from tildawn.units import Micros
 
 
@@ -35,6 +35,19 @@ KINDS: Mapping[str, Prepare] = {
 """The kinds of calls that plans and tasks may name."""
 
 
+CLASSES: Mapping[str, Class] = {
+    "chat": "chat",
+    "image": "image",
+    "http": "http",
+    "shell": "local",
+    "file": "local",
+}
+"""What kind of calls each is to the guard."""
+
+SIGNS = frozenset({"chat", "image", "embedding"})
+"""Kinds whose other side can be asked for a sign of life, free of charge."""
+
+
 class Asked(msgspec.Struct, frozen=True):
     """A call as the engine needs it: its request for the digest, and how to make it."""
 
@@ -46,18 +59,16 @@ class Asked(msgspec.Struct, frozen=True):
 class Calls:
     """Makes calls of a world through a door."""
 
-    def __init__(
-        self, world: World, door: Door, *, routes: Mapping[str, RouteSettings] | None = None
-    ) -> None:
+    def __init__(self, world: World, door: Door, *, policies: Policies | None = None) -> None:
         """Join them.
 
         Args:
             world: what calls are made with.
             door: what they pass.
-            routes: limits by route, where ``*`` stands for anything; the first that fits holds.
+            policies: the numbers of each route.
         """
         self.world = world
-        self._routes = dict(routes or {})
+        self._policies = policies or Policies({})
         self._door = door
         self._ledger: Ledger = world.ledger
 
@@ -81,7 +92,7 @@ class Calls:
             raise UnknownName(message, hint=f"one of {', '.join(KINDS)}")
         prepared = KINDS[kind](self.world, fields, options, simulated=simulated)
         request = sealed_free({"kind": kind, **fields})
-        return self._asked(name, request, prepared, options)
+        return self._asked(name, request, prepared, options, kind=CLASSES[kind])
 
     def declared(
         self,
@@ -108,9 +119,11 @@ class Calls:
         prepared: Prepared,
         options: CallOptions,
         lookup: door.Lookup | None = None,
+        *,
+        kind: Class = "http",
     ) -> Asked:
         digest = self._ledger.keyed(request)
-        timeout, deadline = self._limits(prepared.route, options.timeout)
+        timeout, deadline = self._limits(prepared.route, kind, options.timeout)
 
         async def perform(ticket: port.Ticket, final: port.Final) -> port.Verdict:
             asked = door.CallRequest(
@@ -135,22 +148,30 @@ class Calls:
                 model=prepared.model,
                 simulated=ticket.simulated,
                 what=prepared.what,
+                about=prepared.about,
+                remotes=prepared.remotes,
+                locals=prepared.locals,
+                patience=options.patience,
+                kind=kind,
+                sign=kind in SIGNS,
             )
             return _verdict(await self._door.call(asked, final))
 
         return Asked(request, prepared, perform)
 
-    def _limits(self, route: str, asked: Micros | None) -> tuple[Micros | None, Micros]:
+    def _limits(
+        self, route: str, kind: Class, asked: Micros | None
+    ) -> tuple[Micros | None, Micros]:
         """The limit of an attempt, and of the call with all its attempts.
 
         The settings of a route cap what a call asks for.  Without them a call that asks for a
         long attempt gets the time for it.
         """
-        for pattern, limits in self._routes.items():
-            if fnmatchcase(route, pattern):
-                attempt = limits.timeout if asked is None else min(asked, limits.timeout)
-                return Micros(attempt), limits.deadline
-        return asked, Micros(max(DEADLINE, 2 * (asked or 0)))
+        deadline = self._policies.of(route, kind).deadline
+        cap = self._policies.timeout(route)
+        if cap is not None:
+            return cap if asked is None else min(asked, cap), deadline
+        return asked, Micros(max(deadline, 2 * (asked or 0)))
 
 
 def _retry(tries: int | None) -> RetryPolicy | None:

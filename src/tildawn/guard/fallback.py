@@ -1,0 +1,169 @@
+"""Leaving a tier that does not serve, for one call: another model, or what is here already.
+
+What it is not: the rules; those are in `tildawn.guard.ladder`.
+"""
+
+import asyncio
+from typing import Literal
+
+from tildawn.errors import Effect
+from tildawn.guard import ladder
+from tildawn.guard.attempt import Ran
+from tildawn.guard.fault import Seen
+from tildawn.guard.means import Means
+from tildawn.guard.request import Answer, Ended, Need, Remote, Stale, Verdict
+from tildawn.guard.visit import Visit
+from tildawn.units import Micros
+
+
+STAY: Literal["stay"] = "stay"
+"""No other tier serves: the call parks or fails as it would without a ladder."""
+
+
+class Fallback:
+    """Takes calls down their ladders."""
+
+    def __init__(self, means: Means) -> None:
+        """Take the way to the ledger, and the clock."""
+        self._means = means
+
+    def patience(self, visit: Visit) -> Micros:
+        """Until when a call may wait for leave (steady clock).
+
+        Raises:
+            Nothing.
+        """
+        if not _watched(visit):
+            return visit.until
+        return Micros(min(visit.until, self._means.clock.mono() + ladder.PATIENCE))
+
+    def possible(self, visit: Visit, fault: Seen) -> bool:
+        """Whether a failure for good is not the end, as another tier may serve.
+
+        Raises:
+            Nothing.
+        """
+        effect = worse(visit.effect, fault.effect)
+        return self._rung(visit, fault.kind, effect) != STAY
+
+    async def lower(
+        self, visit: Visit, cause: str, error: Seen | None
+    ) -> Verdict | Literal["stay"] | None:
+        """Leave the present tier.
+
+        Args:
+            visit: the entry; it is turned to the other model, where there is one.
+            cause: a kind of fault, or why the tier may not be asked.
+            error: how it failed, where it did.
+
+        Returns:
+            None when another model is to be asked, `STAY`, or the end.
+
+        Raises:
+            TildawnError: the house takes no facts.
+            asyncio.CancelledError: the caller was cancelled.
+        """
+        visit.decided = visit.decided or self._means.clock.mono()
+        rung = self._rung(visit, cause, worse(visit.effect, error.effect if error else Effect.NONE))
+        if rung == "remote":
+            visit.turn_to(_left(visit)[0], instead=cause)
+            return None
+        if rung == "local":
+            return await self._serve(visit, cause) or STAY
+        return STAY
+
+    async def attempt(self, visit: Visit, limit: Micros) -> Ran[Answer] | Ended:
+        """Make one attempt; whoever watches is served something else when it takes too long.
+
+        Returns:
+            How it ended; `Ended` when a local tier served while it goes on.
+
+        Raises:
+            TildawnError: the house takes no facts.
+        """
+        if not _watched(visit):
+            return await self._means.attempt(visit, limit)
+        going = asyncio.get_running_loop().create_task(self._means.attempt(visit, limit))
+        if not await self._within_patience(going):
+            visit.decided = self._means.clock.mono()
+            said = await self._served_beside(visit, going)
+            if said is not None:
+                self._means.latecomers.follow(visit, visit.attempt, going)
+                return said
+        return await going
+
+    async def _within_patience(self, going: "asyncio.Task[Ran[Answer]]") -> bool:
+        """Whether an attempt ended before whoever watches lost patience."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        going.add_done_callback(wake)
+        alarm = self._means.alarms.set(self._means.clock.mono() + ladder.PATIENCE, wake)
+        try:
+            await over
+        except asyncio.CancelledError:
+            # The try ends first, and says that it was cancelled; see `Ran.cancelled`.
+            going.cancel()
+        finally:
+            alarm.cancel()
+        return going.done() or bool(going.cancelling())
+
+    async def _served_beside(
+        self, visit: Visit, going: "asyncio.Task[Ran[Answer]]"
+    ) -> Ended | None:
+        try:
+            said = await self._serve(visit, ladder.LATE, unless=going)
+        except asyncio.CancelledError:
+            going.cancel()
+            return None
+        return said if isinstance(said, Ended) else None
+
+    async def _serve(
+        self, visit: Visit, cause: str, *, unless: "asyncio.Task[Ran[Answer]] | None" = None
+    ) -> Ended | Stale | None:
+        means, call = self._means, visit.primary
+        need = Need(
+            reason=cause, args=call.args_digest, decided=visit.decided,
+            deadline=Micros(max(means.clock.mono() + ladder.ACTIVATION, visit.decided)),
+        )  # fmt: skip
+        served = await ladder.climb(
+            call.locals, need, clock=means.clock, alarms=means.alarms, validate=call.validate
+        )
+        if served is None or (unless is not None and unless.done()):
+            return None  # the primary was faster after all
+        entry = visit.record.served(
+            served.answer, tier=served.tier, instead=cause, took=served.took, error=visit.error
+        )
+        ended = await means.finish(visit, entry)
+        if unless is None:
+            visit.leave_if_cancelled()
+        return ended if isinstance(ended, Ended) else Stale()
+
+    def _rung(self, visit: Visit, cause: str, effect: Effect) -> Literal["remote", "local", "stay"]:
+        call = visit.primary
+        return ladder.rung(
+            cause, repeat=call.repeat, effect=effect, interactive=call.patience == "interactive",
+            remotes=len(_left(visit)), tiers=len(call.locals),
+        )  # fmt: skip
+
+
+def worse(one: Effect, other: Effect) -> Effect:
+    """What two attempts together may have done.
+
+    Raises:
+        Nothing.
+    """
+    return Effect.UNKNOWN if Effect.UNKNOWN in {one, other} else one
+
+
+def _watched(visit: Visit) -> bool:
+    return visit.primary.patience == "interactive" and bool(visit.primary.locals)
+
+
+def _left(visit: Visit) -> tuple[Remote, ...]:
+    return tuple(
+        one for one in ladder.cheapest(visit.primary.remotes) if one.name not in visit.asked
+    )

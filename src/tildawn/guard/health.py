@@ -1,0 +1,212 @@
+"""One route in memory: its row as it is on record, and what is under way on it.
+
+What it is not: a second truth.  The row changes only when a fact is committed, by the function
+that the projection itself uses; a process that was killed reads it again and goes on.
+"""
+
+import msgspec
+
+from tildawn.clock import Clock
+from tildawn.facts.call import CallDispatched, CallSettled
+from tildawn.facts.route import RouteTurned
+from tildawn.guard import recovery, timeout
+from tildawn.guard.bulkhead import Bulkhead
+from tildawn.guard.deadline import Alarms
+from tildawn.guard.latency import Ring
+from tildawn.guard.policy import RoutePolicy
+from tildawn.guard.timeout import Limit
+from tildawn.projections.attempts import Outcome, outcomes, samples
+from tildawn.projections.route import PRESSURE, HealthRow, Sent, WordRow, sent_on, settled
+from tildawn.units import MILLISECOND, SECOND, Micros, MicroUsd, Seq
+
+
+Place = tuple[str, str]
+"""A run and a path in it."""
+
+WORDS_EVERY = SECOND
+"""How often the owner's words are read again."""
+
+ASKED_MOST = 3_600 * SECOND
+"""The longest wait that another side is believed to ask for."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A call that was told to come again: what it may cost, and when it comes (steady clock)."""
+
+    cost: MicroUsd
+    comes: Micros
+
+
+class Health:
+    """What the gate knows of a route."""
+
+    def __init__(self, row: HealthRow, policy: RoutePolicy, clock: Clock, alarms: Alarms) -> None:
+        """Take the route as it is on record."""
+        self.policy = policy
+        self.clock = clock
+        self.bulkhead = Bulkhead(alarms)
+        self.word: WordRow | None = None
+        self.everywhere: WordRow | None = None
+        self.words_read: int | None = None
+        #: Set while a change of state is on its way to the disk: the state that comes.
+        self.turning: str = ""
+        #: Whether an attempt that tests the other side is under way, from its admission on.
+        self.testing = False
+        #: Attempts under way and when they were sent (steady clock).
+        self.flying: dict[Place, Micros] = {}
+        self.waiting: dict[Place, Waiting] = {}
+        #: A route that was blocked when this process began: its owner may have mended the reason.
+        self.retest = row.state == "blocked"
+        self.adopt(row)
+        #: The limit that was last put on record.
+        self.told = row.limit_ms or self.limit().limit // MILLISECOND
+
+    @property
+    def state(self) -> str:
+        """What the route is about to be, where that is known already."""
+        return self.turning or self.row.state
+
+    def adopt(self, row: HealthRow) -> None:
+        """Take the row as it is on record.
+
+        Raises:
+            Nothing.
+        """
+        self.row = row
+        self.ring = Ring(samples(row.samples))
+        self.due = self._on_steady_clock(row)
+        #: Where the limiters stand in memory: ahead of the record by what is on its way there.
+        self.turn, self.turn_tokens = Micros(row.turn), Micros(row.turn_tokens)
+        self._limit: Limit | None = None
+        self._last = Micros(row.limit_ms * MILLISECOND) if row.limit_ms else None
+        self._watch()
+
+    def follow(self, row: HealthRow) -> None:
+        """Take a row that a fact has just made of the present one.
+
+        Raises:
+            Nothing.
+        """
+        before, self.row = self.row, row
+        if row.samples is not before.samples and row.samples != before.samples:
+            self._learn(before, row)
+        if (row.due, row.state) != (before.due, before.state):
+            self.due = self._on_steady_clock(row)
+        self._watch()
+
+    def sent(self, said: CallDispatched, seq: Seq, at: Micros) -> None:
+        """An attempt was sent, on record.
+
+        Raises:
+            Nothing.
+        """
+        self.follow(sent_on(self.row, said, seq=seq, at=at))
+
+    def settle(self, said: CallSettled, sent: Sent, at: Micros) -> None:
+        """An attempt has ended, on record.
+
+        Raises:
+            Nothing.
+        """
+        self.follow(settled(self.row, said, sent=sent, at=at))
+
+    def limit(self) -> Limit:
+        """How long an attempt may take.
+
+        Raises:
+            Nothing.
+        """
+        if self._limit is None:
+            self._limit = timeout.limit(self.ring, self.policy.timeout, last=self._last)
+            self._last = self._limit.limit
+        return self._limit
+
+    def outcomes(self) -> list[Outcome]:
+        """The last attempts, oldest first.
+
+        Raises:
+            Nothing.
+        """
+        return outcomes(self.row.outcomes)
+
+    def parked(self) -> Micros:
+        """How long the other side asked us to keep away, from now; 0 when it did not.
+
+        Raises:
+            Nothing.
+        """
+        left = self.row.parked - self.clock.wall()
+        return Micros(min(max(left, 0), ASKED_MOST))
+
+    def cheapest(self) -> MicroUsd | None:
+        """What the cheapest call may cost that waits and is about to come, or None.
+
+        Raises:
+            Nothing.
+        """
+        now = self.clock.mono()
+        late = [place for place, one in self.waiting.items() if one.comes + 5 * SECOND < now]
+        for place in late:
+            del self.waiting[place]
+        return min((one.cost for one in self.waiting.values()), default=None)
+
+    def _learn(self, before: HealthRow, row: HealthRow) -> None:
+        new = samples(row.samples[-_SAMPLE_BYTES:])
+        if len(row.samples) < len(before.samples):
+            self.ring = Ring(new)  # what came before was older than a day
+        else:
+            self.ring.add(new[0])
+        self._limit = None
+
+    def _on_steady_clock(self, row: HealthRow) -> Micros:
+        """When the next check is due; a clock that was set can neither free nor freeze it."""
+        if not row.due:
+            return Micros(0)
+        left = min(max(row.due - self.clock.wall(), 0), row.wait_ms * MILLISECOND * 5 // 4)
+        return Micros(self.clock.mono() + left)
+
+    def _watch(self) -> None:
+        row, most = self.row, self.policy.concurrency
+        ramp = 0
+        if row.state == "ramp" or row.fresh:
+            ramp = recovery.ramp_for(max(row.streak, 1), self.policy.recovery)
+        self.bulkhead.limit = min(ramp, most) if ramp and most else ramp or most
+
+
+_SAMPLE_BYTES = 6
+
+
+def turn_of(
+    health: Health,
+    state: str,
+    *,
+    cause: str,
+    why: str = "",
+    wait: tuple[Micros, Micros] | None = None,
+) -> RouteTurned:
+    """The fact of a change of state.
+
+    Args:
+        health: the route.
+        state: the new one.
+        cause: the rule that decided.
+        why: its numbers, in words.
+        wait: the wait before the next check, to be remembered and to be made; None for none.
+
+    Raises:
+        Nothing.
+    """
+    row = health.row
+    anew = state in {"open", "blocked"} and cause != PRESSURE
+    anew = anew and (row.state in {"closed", "ramp"} or row.cause == PRESSURE)
+    remembered, made = wait or (Micros(row.wait_ms * MILLISECOND), Micros(0))
+    return RouteTurned(
+        route=row.route,
+        was=row.state,
+        state=state,
+        generation=row.generation + int(anew),
+        cause=cause,
+        why=why,
+        due=health.clock.wall() + made if wait else 0,
+        wait_ms=remembered // MILLISECOND,
+    )
