@@ -23,6 +23,7 @@ from tildawn.projections.night import NIGHT
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN
 from tildawn.projections.step import STEP
+from tildawn.projections.stock import STOCK
 from tildawn.projections.story import STORY
 from tildawn.projections.task import TASK
 from tildawn.runtime.setting import EngineSettings
@@ -41,7 +42,7 @@ REGISTRY = Registry(
 )
 """Every kind of fact that a house of this version understands."""
 
-PROJECTIONS: tuple[Projection, ...] = (HOUSE, TASK, RUN, STORY, STEP, ROUTE, CALL, NIGHT)
+PROJECTIONS: tuple[Projection, ...] = (HOUSE, TASK, RUN, STORY, STEP, ROUTE, CALL, STOCK, NIGHT)
 """Every table, in the order in which they are folded."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from tildawn.guard.request import Answer, Attempt
+from tildawn.guard.request import Answer, Attempt, Local, Remote
 from tildawn.providers.fault import Fault, FaultKind
 from tildawn.runtime.outside.world import World
 from tildawn.units import Micros, MicroUsd
@@ -24,10 +24,22 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     #: Most tries of a fault that may be tried again.
     retry: int | None = None
+    #: Other models that may answer.
     accepts: tuple[str, ...] = ()
+    #: Names of local tiers that may stand in for an answer.
     tiers: tuple[str, ...] = ()
+    #: Whether somebody waits in front of it.
+    patience: Literal["interactive", "batch"] = "batch"
     #: Where relative paths begin; the house's own folder where it is empty.
     folder: str = ""
+
+    def asking(self, model: str) -> "CallOptions":
+        """The same limits for another model, on a route of its own, without a ladder.
+
+        Raises:
+            Nothing.
+        """
+        return msgspec.structs.replace(self, model=model, route=None, accepts=(), tiers=())
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +55,11 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     perform: Callable[[Attempt], Awaitable[Answer]]
     validate: Callable[[bytes], None] | None = None
     decode: Callable[[bytes], Any] = msgspec.json.decode
+    #: JSON of what is asked, by which related answers are found.
+    about: bytes = b""
+    #: The fallback ladder: who else may answer, and what may stand in.
+    remotes: tuple[Remote, ...] = ()
+    locals: tuple[Local, ...] = ()
 
 
 class Prepare(Protocol):

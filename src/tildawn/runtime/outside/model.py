@@ -1,23 +1,31 @@
-"""Calls of models: chat and image.
+"""Calls of models: chat and image, each with who else may answer it and what may stand in.
 
 What it is not: a client; `tildawn.providers` speaks to hosts.
 """
 
 import asyncio
+import re
 from typing import cast
 
 import msgspec
 
 from tildawn.engine.outcome import Artifact
+from tildawn.facts.picture import Drawn
 from tildawn.guard.answer import schema_check
 from tildawn.guard.picture import check_picture
 from tildawn.guard.request import Answer, Attempt
 from tildawn.providers.port import Bill, ChatRequest, ImageRequest, Message, Wire
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse, text_of
+from tildawn.runtime.outside.stock import Wanted
+from tildawn.runtime.outside.tiers import picture_tiers, remotes_of, text_tiers, tiers_of
 from tildawn.runtime.outside.world import World
 from tildawn.runtime.plan.rendering import unexpanded
 from tildawn.runtime.setting import SIMULATOR
 from tildawn.units import MicroUsd
+
+
+SIZE = "1024x1024"
+"""Of a picture whose call names none."""
 
 
 def chat(
@@ -28,6 +36,23 @@ def chat(
     Raises:
         Misused: there is no provider of models.
     """
+
+    def ask(under: CallOptions) -> Prepared:
+        return _chat(world, fields, under, simulated=simulated)
+
+    return msgspec.structs.replace(
+        ask(options),
+        remotes=remotes_of("chat", options, ask),
+        locals=text_tiers(
+            tiers_of("chat", options), ledger=world.ledger, clock=world.clock, hands=world.hands,
+            simulated=simulated,
+        ),
+    )  # fmt: skip
+
+
+def _chat(
+    world: World, fields: dict[str, object], options: CallOptions, *, simulated: bool
+) -> Prepared:
     model = options.model or world.models.chat
     schema = fields.get("schema")
     limit = cast("int | None", fields.get("max_tokens")) or world.max_tokens
@@ -72,8 +97,36 @@ def image(
     Raises:
         Misused: there is no provider of models.
     """
+
+    def ask(under: CallOptions) -> Prepared:
+        return _image(world, fields, under, simulated=simulated)
+
+    wanted = _wanted(fields, simulated=simulated)
+    return msgspec.structs.replace(
+        ask(options),
+        about=wanted.about if wanted is not None else b"",
+        remotes=remotes_of("image", options, ask),
+        locals=() if wanted is None else picture_tiers(
+            tiers_of("image", options), wanted, ledger=world.ledger, clock=world.clock,
+            hands=world.hands,
+        ),
+    )  # fmt: skip
+
+
+def _wanted(fields: dict[str, object], *, simulated: bool) -> Wanted | None:
+    """The picture as the local tiers need it; None for a size that no picture can have."""
+    size = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text_of(fields, "size", SIZE))
+    if size is None:
+        return None
+    prompt = str(unexpanded(fields.get("prompt") or ""))
+    return Wanted(prompt=prompt, width=int(size[1]), height=int(size[2]), simulated=simulated)
+
+
+def _image(
+    world: World, fields: dict[str, object], options: CallOptions, *, simulated: bool
+) -> Prepared:
     model = options.model or world.models.image
-    size = text_of(fields, "size", "1024x1024")
+    size = text_of(fields, "size", SIZE)
     request = ImageRequest(model=model, prompt=text_of(fields, "prompt"), size=size)
 
     async def perform(attempt: Attempt) -> Answer:
@@ -82,10 +135,12 @@ def image(
         wire = attempt.wire = Wire()
         got = await world.provider.image(request, idempotency_key=attempt.key, wire=wire)
         width, _, height = size.partition("x")
-        check_picture(got.data, width=int(width), height=int(height))
+        seen = check_picture(got.data, width=int(width), height=int(height))
         blob = await asyncio.to_thread(world.ledger.blobs.put, got.data)
-        kept = Artifact(f"image-{blob[:12]}", blob, len(got.data), got.media_type)
-        return _answer(world, msgspec.json.encode(kept), got.bill, blob=blob, size=size)
+        kept = Artifact(f"image-{blob[:12]}", blob, len(got.data), seen.media)
+        answer = _answer(world, msgspec.json.encode(kept), got.bill, blob=blob, size=size)
+        drawn = Drawn(blob, seen.media, seen.width, seen.height, len(got.data))
+        return msgspec.structs.replace(answer, picture=drawn)
 
     reserve = _worst(world, request, options)
     return Prepared(

@@ -4,7 +4,7 @@ What it is not: a guard.  Whether and when a call is made is decided at the door
 """
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.providers.port import Provider
 from tildawn.providers.prices import Prices
 from tildawn.providers.wire import Wires
+from tildawn.runtime.outside.stock import Hands
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,8 @@ class World:
     folder: Path
     #: Longest answer of a chat that names no limit.
     max_tokens: int = 1_024
+    #: Threads in which local tiers of the fallback ladder look and draw.
+    hands: Hands = field(default_factory=Hands)
 
     @property
     def provider(self) -> Provider:
@@ -65,7 +68,8 @@ class World:
         return self.connected
 
     async def aclose(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, and let the threads end."""
+        self.hands.close()
         await self.wires.aclose()
 
 
