@@ -250,17 +250,19 @@ class Recorder:
     def cost(self, fault: Seen, answer: Answer | None) -> tuple[MicroUsd, str]:
         """What a failed attempt cost: nothing only where it certainly did nothing.
 
+        Without a bill its reservation is held until somebody knows.
+
         Raises:
             Nothing.
         """
         reserve = self._request.reserve
-        if answer is not None:
-            return self.bill(answer)
+        if answer is not None and answer.spend_source != "none":
+            return answer.spend, answer.spend_source
         if fault.cost is not None:
             return fault.cost, "reported"
         if fault.effect is Effect.NONE or not reserve:
             return MicroUsd(0), "none"
-        return reserve, "assumed"
+        return reserve, "held"
 
     def _payload(self, text: bytes) -> Payload:
         return self._ledger.payload(text)
