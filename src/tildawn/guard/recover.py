@@ -12,15 +12,21 @@ from typing import Protocol
 import msgspec
 
 from tildawn.errors import BadValue
-from tildawn.facts.call import CallDoubted, CallResolved, ChildProcessGone
-from tildawn.guard.request import APPLIED, CHOICES
+from tildawn.facts.call import CallDoubted, CallHoldExpired, CallResolved, ChildProcessGone
+from tildawn.guard.request import APPLIED, CHOICES, PROBES
 from tildawn.guard.visit import MOVED
 from tildawn.ledger.entry import Committed, Entry
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections.budget import HeldRow, held_since
 from tildawn.projections.call import CallRow, ChildRow, may_begin_anew
 from tildawn.projections.run import ENDED, RunRow
 from tildawn.projections.tally import children, under_way
+from tildawn.units import SECOND, Micros
+
+
+HOLD = Micros(24 * 3_600 * SECOND)
+"""How long money is held for an attempt without a bill. Source: the specification."""
 
 
 class Killer(Protocol):
@@ -89,7 +95,7 @@ def unmoved(row: CallRow) -> Expect:
 async def doubt_ended(ledger: Ledger, *, spare: Container[tuple[str, str]] = ()) -> int:
     """Doubt the attempts under way of runs that have ended: nobody will come back for them.
 
-    Their reservations become assumed spend, so that the sums of a night close.
+    Their reservations are held from then on.
 
     Args:
         ledger: an open house.
@@ -115,7 +121,7 @@ async def doubt_ended(ledger: Ledger, *, spare: Container[tuple[str, str]] = ())
 
 def _ended(run: RunRow | None, row: CallRow) -> bool:
     if run is None:
-        return False
+        return row.run == PROBES  # whoever sent it is gone
     return run.state in ENDED and not may_begin_anew(row, run)
 
 
@@ -147,3 +153,37 @@ async def prove_gone(
         else:
             stubborn.append(row)
     return tuple(stubborn)
+
+
+async def expire_holds(ledger: Ledger, now: Micros) -> int:
+    """Book as assumed what has been held for a day: no bill comes any more.
+
+    A bill that comes nevertheless takes the place of what was assumed.  A crash in between
+    leaves the rest held, for the next turn.
+
+    Args:
+        ledger: an open house.
+        now: instant of the wall clock.
+
+    Returns:
+        How many attempts there were.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+    """
+    with ledger.read() as reader:
+        rows = held_since(reader, now - HOLD)
+    count = 0
+    for row in rows:
+        data = CallHoldExpired(attempt=row.attempt)
+        entry = ledger.draft(data, run=row.run, path=row.path)
+        answer = await ledger.append([entry], expect=[_still_held(row)])
+        count += isinstance(answer, Committed)
+    return count
+
+
+def _still_held(row: HeldRow) -> Expect:
+    def same(now: Row | None) -> bool:
+        return now == row
+
+    return Expect(row=HeldRow, key=(row.run, row.path, row.attempt), test=same, why=MOVED)
