@@ -4,7 +4,7 @@ What it is not: their code, nor a face.
 """
 
 from tildawn.runtime.operation import AnyOperation
-from tildawn.runtime.operations import budget, house, listing, plan, report, run, showing
+from tildawn.runtime.operations import budget, house, listing, plan, report, route, run, showing
 
 
 OPERATIONS: tuple[AnyOperation, ...] = (
@@ -20,6 +20,12 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     run.ANSWER,
     budget.BUDGET,
     budget.LIMIT,
+    route.ROUTES,
+    route.ROUTE,
+    route.FORCE,
+    route.MODE,
+    route.PROMOTE,
+    route.SLO,
     report.REPORT,
     house.VERIFY,
     house.DOCTOR,

@@ -14,7 +14,7 @@ from tildawn.guard.policy import Mode, RatePolicy, RoutePolicy
 from tildawn.ledger.reader import Reader
 from tildawn.projections.attempts import BAD, DAY, Outcome, outcomes, probes, samples
 from tildawn.projections.route import HealthRow, OutageRow, WordRow, health_of, outages, word_of
-from tildawn.projections.slo import delay_of
+from tildawn.projections.slo import delay_of, last_outcomes
 from tildawn.units import MILLISECOND, SECOND, Micros
 
 
@@ -111,6 +111,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     strip: str
     last: tuple[Seen, ...]
     attempts: int
+    #: Of the attempts that the breaker judges: since it last opened.
     failed_percent: int
     timeouts_in_a_row: int
     paid_probes: int
@@ -160,7 +161,8 @@ def explain(
     mode, mode_from, mode_until = _mode(
         row, word, everywhere, policy=policy, environment=environment, now=now
     )
-    known = outcomes(row.outcomes)[-LAST:]
+    known = last_outcomes(reader, route)[-LAST:]
+    judged = outcomes(row.outcomes)
     paid = [one for one in probes(row.probes) if one.at > now - HOUR]
     forced = word.forced if word is not None and word.forced_until > now else ""
     said = Explanation(
@@ -201,8 +203,8 @@ def explain(
         strip="".join(SIGNS[one.kind] for one in known),
         last=tuple(Seen(at=one.at, sign=SIGNS[one.kind], kind=one.kind) for one in known),
         attempts=row.attempts,
-        failed_percent=_failed(known),
-        timeouts_in_a_row=_in_a_row(known),
+        failed_percent=_failed(judged[-policy.breaker.window :]),
+        timeouts_in_a_row=_in_a_row(judged),
         paid_probes=len(paid),
         paid_micro_usd=sum(one.cost for one in paid),
         paid_most=policy.recovery.paid_an_hour,
@@ -246,7 +248,10 @@ def _mode(
     )  # fmt: skip
     if environment == "off":
         return mode, "the environment: GEN_BREAKER_ENABLED", 0
-    for said, whose in ((word, "your word for this route"), (everywhere, "your word for all")):
+    for said, whose in (
+        (word if row.route != "*" else None, "your word for this route"),
+        (everywhere, "your word for every route"),
+    ):
         if said is not None and said.mode in modes.WORDS and now < said.mode_until:
             return mode, whose, said.mode_until
     if mode == "shadow" and policy.mode != "shadow" and environment != "shadow":
@@ -343,7 +348,7 @@ def _next(said: Explanation, policy: RoutePolicy) -> tuple[str, ...]:
             found = (
                 "Nothing is sent until you act; asking again would not help.",
                 (
-                    "When it is put right, say so: tildawn route NAME force closed --for 10m"
+                    f"When it is put right, say so: tildawn route {said.route} force closed --for 10m"
                     " --reason …"
                 ),
             )

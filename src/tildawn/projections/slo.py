@@ -17,6 +17,7 @@ from tildawn.facts.fact import Fact
 from tildawn.facts.route import RouteChecked, RouteTurned
 from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
 from tildawn.ledger.reader import Reader
+from tildawn.projections.attempts import Outcome, kind_of, outcomes, with_outcome
 from tildawn.projections.call import CallRow
 from tildawn.projections.route import HealthRow
 from tildawn.projections.run import RunRow
@@ -49,11 +50,17 @@ class TrafficRow(Row, frozen=True, kw_only=True):
     slow: int
 
 
-class KindRow(Row, frozen=True, kw_only=True):
-    """What class of calls a route carries, as the last one said."""
+class LatestRow(Row, frozen=True, kw_only=True):
+    """What class of calls a route carries, and what the last of them came to.
+
+    Beside the history that the breaker judges, which begins anew when it opens: a person wants
+    to see what made it open.
+    """
 
     route: str
     kind: str
+    #: Packed as in `tildawn.projections.attempts`.
+    outcomes: bytes
 
 
 class DelayRow(Row, frozen=True, kw_only=True):
@@ -83,7 +90,7 @@ TRAFFIC = Table(
     key=("route", "minute"),
     sql=("CREATE INDEX {table}_when ON {table}(minute)",),
 )
-KIND = Table(name="slo_kind", row=KindRow, key=("route",))
+LATEST = Table(name="slo_latest", row=LatestRow, key=("route",))
 DELAY = Table(name="slo_delay", row=DelayRow, key=("route", "began_seq"))
 WOULD = Table(name="slo_would", row=WouldRow, key=("night", "route", "would"))
 
@@ -94,9 +101,9 @@ WOULD = Table(name="slo_would", row=WouldRow, key=("night", "route", "would"))
 def _dispatch(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("CallDispatched", fact.data)
     if said.kind:
-        known = get(KindRow, said.route)
-        if known is None or known.kind != said.kind:
-            yield Put(KindRow(route=said.route, kind=said.kind))
+        known = _latest(said.route, get)
+        if known.kind != said.kind:
+            yield Put(msgspec.structs.replace(known, kind=said.kind))
     if not said.would:
         return
     run = get(RunRow, fact.run)
@@ -122,11 +129,15 @@ def _settle(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     call = get(CallRow, fact.run, fact.path)
     if call is None or call.state != "dispatched" or call.attempt != said.attempt:
         return
+    latest = _latest(call.route, get)
+    kind = kind_of(said.fault, asked_wait=said.asked_wait_ms > 0)
+    if kind is not None:
+        ring = with_outcome(latest.outcomes, Outcome(kind, Micros(fact.at)))
+        yield Put(msgspec.structs.replace(latest, outcomes=ring))
     health = get(HealthRow, call.route)
     if said.fault == "cancelled" or (health is not None and health.probing == call.dispatched):
         return
-    kind = get(KindRow, call.route)
-    picture = kind is not None and kind.kind == "image" and said.fault in {"", "invalid_answer"}
+    picture = latest.kind == "image" and said.fault in {"", "invalid_answer"}
     row = _minute(call.route, fact, get)
     yield Put(
         msgspec.structs.replace(
@@ -144,6 +155,10 @@ def _serve(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     row = _minute(said.route, fact, get)
     slow = int(said.took_ms >= ACTIVATION)
     yield Put(msgspec.structs.replace(row, fallbacks=row.fallbacks + 1, slow=row.slow + slow))
+
+
+def _latest(route: str, get: Get) -> LatestRow:
+    return get(LatestRow, route) or LatestRow(route=route, kind="", outcomes=b"")
 
 
 def _minute(route: str, fact: Fact, get: Get) -> TrafficRow:
@@ -182,7 +197,7 @@ def _delay(route: str, began: int, wait_ms: int, get: Get) -> Iterable[Change]:
 SLO = Projection(
     name="slo",
     version=1,
-    tables=(TRAFFIC, KIND, DELAY, WOULD),
+    tables=(TRAFFIC, LATEST, DELAY, WOULD),
     folds={
         CallDispatched: _dispatch,
         CallSettled: _settle,
@@ -308,8 +323,18 @@ def kind_of_route(reader: Reader, route: str) -> str:
     Raises:
         Nothing.
     """
-    row = reader.get(KindRow, route)
+    row = reader.get(LatestRow, route)
     return row.kind if row is not None else ""
+
+
+def last_outcomes(reader: Reader, route: str) -> list[Outcome]:
+    """What the last attempts of a route came to, oldest first; paid probes are among them.
+
+    Raises:
+        Nothing.
+    """
+    row = reader.get(LatestRow, route)
+    return outcomes(row.outcomes) if row is not None else []
 
 
 def delay_of(reader: Reader, route: str, began_seq: int) -> DelayRow | None:

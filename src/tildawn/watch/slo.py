@@ -11,9 +11,7 @@ from typing import Literal
 import msgspec
 
 from tildawn.ledger.reader import Reader
-from tildawn.projections.attempts import outcomes
 from tildawn.projections.night import NightRow
-from tildawn.projections.route import health_of
 from tildawn.projections.run import RunRow
 from tildawn.projections.slo import (
     DAY,
@@ -23,6 +21,7 @@ from tildawn.projections.slo import (
     Measured,
     Objective,
     excess,
+    last_outcomes,
     measure,
 )
 from tildawn.units import Micros
@@ -228,7 +227,7 @@ def _few(reader: Reader, objective: Objective, route: str, now: Micros) -> Itera
     """Few attempts in the last minutes: counts say what shares cannot."""
     if _one(reader, objective, route, now - 5 * MINUTE, now).total >= FEW:
         return
-    last = outcomes(health_of(reader, route).outcomes)[-IN_A_ROW:]
+    last = last_outcomes(reader, route)[-IN_A_ROW:]
     fresh = all(one.kind == "timeout" and one.at > now - HOUR for one in last)
     if len(last) == IN_A_ROW and fresh:
         yield Alarm(severity="page", words=f"the last {IN_A_ROW} attempts all ran into their limit")
@@ -352,6 +351,8 @@ def _left(level: Level, times: Times) -> Iterator[str]:
 
 
 def _loud(alarms: Iterable[Alarm]) -> Iterator[str]:
-    for alarm in alarms:
-        word = "Now" if alarm.severity == "page" else "Soon"
-        yield f"{word}: {alarm.words}."
+    """The first of the louder ones: the others say the same with other windows."""
+    found = sorted(alarms, key=lambda alarm: alarm.severity != "page")
+    if found:
+        word = "Look at it now" if found[0].severity == "page" else "Look at it by day"
+        yield f"{word}: {found[0].words}."
