@@ -43,8 +43,8 @@ from tildawn.projections.night import (
     EvidenceRow,
     ItemRow,
     NightRow,
+    latest_night,
     night_called,
-    unfinished_night,
 )
 from tildawn.projections.run import RUN
 from tildawn.projections.step import STEP
@@ -134,13 +134,13 @@ def test_a_night_remembers_its_first_opening_and_counts_the_later_ones(told):
     assert (row.parked_why, row.reported_upto) == ("signal", 9)
 
 
-def test_the_unfinished_night_of_a_plan_file_is_found_by_its_place(told):
-    """Running the plan again continues what a crash broke off."""
-    told.say(plan("a", place="here"), plan("b", place="there"), plan("c", place="here"))
-    told.say(NightClosed(night="c", outcome="done"))
+def test_the_latest_night_of_a_plan_file_is_found_by_its_place(told):
+    """Running the plan again continues what a crash broke off, or is asked about what ended."""
+    told.say(plan("a", place="here"), plan("b", place="there"))
+    told.say(NightClosed(night="a", outcome="replaced"), plan("c", place="here"))
 
-    assert told.ask(unfinished_night, "here").night == "a"
-    assert told.ask(unfinished_night, "nowhere") is None
+    assert told.ask(latest_night, "here").night == "c"
+    assert told.ask(latest_night, "nowhere") is None
 
 
 def test_an_item_counts_what_was_expanded_and_what_an_earlier_run_covers(told):

@@ -370,8 +370,8 @@ def night_called(reader: Reader, name: str = "") -> NightRow | None:
     return found
 
 
-def unfinished_night(reader: Reader, place: str) -> NightRow | None:
-    """The latest night of a plan file that is not closed, or None.
+def latest_night(reader: Reader, place: str) -> NightRow | None:
+    """The latest night of a plan file, closed or not, or None.
 
     Args:
         reader: one read transaction.
@@ -380,7 +380,5 @@ def unfinished_night(reader: Reader, place: str) -> NightRow | None:
     Raises:
         Nothing.
     """
-    nights = reader.rows(
-        NightRow, "place = ? AND state <> 'closed'", (place,), order="number DESC", limit=1
-    )
+    nights = reader.rows(NightRow, "place = ?", (place,), order="number DESC", limit=1)
     return nights[0] if nights else None

@@ -19,6 +19,9 @@ class NightJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     at_window: bool = False
     simulate: bool = False
     edited: Literal["ask", "continue", "new"] = "ask"
+    #: How many facts were on record when the command was typed, -1 where nobody counted: what was
+    #: accepted or ended from there on is its own night.
+    after: int = -1
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tildawn.apps.night.acceptance import Edited
+from tildawn.apps.night.acceptance import AGAIN_AFTER, Edited
 from tildawn.apps.night.copies import Copies
 from tildawn.errors import Misused, UnknownName
 
@@ -48,13 +48,36 @@ def test_the_same_plan_again_goes_on_with_its_unfinished_night(bedroom):
     assert bedroom.states() == ["done"] * 5
 
 
-def test_the_same_plan_after_its_night_is_closed_is_a_new_night(bedroom):
+def test_the_same_plan_on_the_next_evening_is_a_new_night(still):
     """Every evening the same plan is the ordinary case."""
+    still.plan(FINE)
+    asyncio.run(still.night())
+    still.clock.advance(AGAIN_AFTER)
+    asyncio.run(still.night())
+    assert [row.state for row in still.nights] == ["closed", "closed"]
+    assert still.states() == ["done"]
+
+
+def test_the_same_plan_right_after_its_night_is_begun_anew_only_when_told_so(bedroom):
+    """A service manager starts what has ended; the shop would be filled all night long."""
     bedroom.plan(FINE)
     asyncio.run(bedroom.night())
+    for edited in (Edited.ASK, Edited.CONTINUE):
+        with pytest.raises(Misused, match=r"night 1 .* ended 0 min ago") as raised:
+            asyncio.run(bedroom.night(edited=edited))
+        assert "--new" in (raised.value.hint or "")
+    assert len(bedroom.nights) == 1
+    asyncio.run(bedroom.night(edited=Edited.NEW))
+    assert len(bedroom.nights) == 2
+
+
+def test_an_edited_plan_right_after_its_night_is_a_new_night(bedroom):
+    """Whoever mends a plan and runs it again means what it says now."""
+    bedroom.plan(FINE)
     asyncio.run(bedroom.night())
-    assert [row.state for row in bedroom.nights] == ["closed", "closed"]
-    assert bedroom.states() == ["done"]
+    bedroom.plan(bedroom.numbers(2))
+    asyncio.run(bedroom.night())
+    assert len(bedroom.nights) == 2
 
 
 def test_an_edited_plan_with_an_unfinished_night_asks_what_is_meant(bedroom):
@@ -123,7 +146,7 @@ def test_a_key_that_failed_may_be_done_by_a_later_night(bedroom):
     bedroom.plan(bedroom.numbers(1, 'there("ok") or fail()', extra="once: ever"))
     assert asyncio.run(bedroom.night()).exit_code == 1
     bedroom.write("ok", "")
-    assert asyncio.run(bedroom.night()).exit_code == 0
+    assert asyncio.run(bedroom.night(edited=Edited.NEW)).exit_code == 0
     assert bedroom.states() == ["done"]
     assert bedroom.covered("number") == []
 

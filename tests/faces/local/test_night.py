@@ -216,3 +216,90 @@ def test_a_night_goes_on_to_its_end_when_nobody_reads_what_it_says(program: Any)
 def closed(program: Any) -> bool:
     """Whether the night came to its end just now."""
     return program.ask("status")["night"]["state"] == "closed"
+
+
+def killed_with_its_parent(program: Any, *words: str) -> None:
+    """A night that two kills broke off in the middle of its first row."""
+    prepared(program)
+    (program.folder / "wait").touch()
+    night = started(program, *words)
+    begun(program)
+    worker = program.ask("status")["holder"]
+    night.kill()
+    os.kill(worker, signal.SIGKILL)
+    night.wait()
+    (program.folder / "wait").unlink()
+
+
+@pytest.mark.parametrize("gone", [["rows.csv"], ["rows.csv", "plan.yaml"]])
+def test_an_accepted_night_goes_on_without_the_files_it_was_made_from(
+    program: Any, gone: list[str]
+) -> None:
+    """Another program wrote the rows for the evening and has cleaned up since."""
+    killed_with_its_parent(program)
+    for name in gone:
+        (program.folder / name).unlink()
+
+    again = program.run("night", "plan.yaml")
+
+    assert "rows.csv is not there any more" in again.stderr
+    assert "3 of 3 verified" in again.stdout
+
+
+def test_a_plan_that_was_edited_badly_is_refused_and_its_night_can_go_on(program: Any) -> None:
+    """A typing error must not hide that the accepted night needs no plan file."""
+    killed_with_its_parent(program)
+    (program.folder / "plan.yaml").write_text("version: 1\nwrok: []\n")
+
+    refused = program.run("night", "plan.yaml", code=2)
+
+    assert "wrok" in refused.stderr
+    assert "tildawn night plan.yaml --continue" in refused.stderr
+    assert "3 of 3 verified" in program.run("night", "plan.yaml", "--continue").stdout
+
+
+def test_the_same_plan_typed_again_after_its_night_begins_nothing(program: Any) -> None:
+    """In a pipe nobody can be asked: a service manager would fill the shop all night long."""
+    prepared(program, rows=1)
+    program.run("night", "plan.yaml")
+
+    again = program.run("night", "plan.yaml", code=2)
+
+    assert "night 1 of plan.yaml ended 0 min ago (done)" in again.stderr
+    assert "--new" in again.stderr
+    assert program.ask("status")["night"]["number"] == 1
+    assert "Accepted as night 2" in program.run("night", "plan.yaml", "--new").stdout
+
+
+def dies_in(program: Any, where: str, *words: str) -> None:
+    """Run a night whose first worker is killed at a place in our code; it ends well."""
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "mark = Path('died')\n"
+        "if 'tildawn.faces.local' in ' '.join(sys.orig_argv) and not mark.exists():\n"
+        "    def die(*args, **kwargs):\n"
+        "        mark.touch()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    import tildawn.faces.local.nightly as nightly\n"
+        f"    nightly.{where} = die\n"
+    )
+    (program.folder / "early").mkdir(exist_ok=True)
+    (program.folder / "early" / "sitecustomize.py").write_text(code)
+    path = f"{program.folder / 'early'}:{program.environ['PYTHONPATH']}"
+    program.run("night", "plan.yaml", *words, env={"PYTHONPATH": path})
+    assert (program.folder / "died").exists()
+
+
+@pytest.mark.parametrize("where", ["choose_night", "conduct_night", "write_report"])
+def test_a_new_night_is_begun_once_wherever_its_worker_dies(program: Any, where: str) -> None:
+    """Neither the old night in place of it, nor a second new one."""
+    killed_with_its_parent(program)
+    plan = program.folder / "plan.yaml"
+    plan.write_text(plan.read_text().replace("Write notes", "Write other notes"))
+
+    dies_in(program, where, "--new")
+
+    status = program.ask("status")
+    assert (2, "closed") == (status["night"]["number"], status["night"]["state"])
+    assert "3 of 3 verified" in program.run("report").stdout

@@ -64,7 +64,7 @@ def test_no_kill_loses_or_doubles_anything(tmp_path: Path, capsys: Any) -> None:
     """0 lost, 0 second effects, 0 blind repeats of ``never``, at most one rerun a branch."""
     sums = judged(tmp_path, 0, HOUSES)
     with capsys.disabled():
-        print(in_words(sums, 0))  # noqa: T201
+        print(in_words(sums, 0))  # noqa: T201  a promise is told with its n
     hold_to_the_promises(sums, kills=300)
 
 
@@ -74,7 +74,7 @@ def test_five_thousand_kills_lose_or_double_nothing(tmp_path: Path, capsys: Any)
     """The same, with other seeds, for a night of its own."""
     sums = judged(tmp_path, 10_000, HOUSES_IN_CHAOS, processes=os.cpu_count() or 1)
     with capsys.disabled():
-        print(in_words(sums, 10_000))  # noqa: T201
+        print(in_words(sums, 10_000))  # noqa: T201  a promise is told with its n
     hold_to_the_promises(sums, kills=5_000)
 
 

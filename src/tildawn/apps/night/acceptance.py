@@ -22,14 +22,20 @@ from tildawn.ids import Ids
 from tildawn.ledger.entry import Entry, Unmet
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
-from tildawn.projections.night import NightRow, unfinished_night
+from tildawn.projections.night import NightRow, latest_night
 from tildawn.runtime.plan import Compiled, resolve_task, snapshot_of
 from tildawn.runtime.task import Place, located
-from tildawn.units import Micros
+from tildawn.units import SECOND, Micros
+
+
+AGAIN_AFTER = Micros(12 * 3_600 * SECOND)
+"""How long after its night ended the same plan is not taken for a new one unasked: a service
+manager that starts the command again and again must not do the work again and again, and the
+next evening is farther away than that."""
 
 
 class Edited(StrEnum):
-    """What to do with the unfinished night of a plan that was edited since."""
+    """What to do when a night of the plan is unfinished, or ended just now."""
 
     ASK = "ask"
     CONTINUE = "continue"
@@ -70,20 +76,24 @@ async def accept_night(
         The night.
 
     Raises:
-        Misused: the plan was edited since its unfinished night was accepted, and nobody said
-            what to do; or it names no window.
+        Misused: the plan was edited since its unfinished night was accepted, or its night ended
+            just now, and nobody said what to do; or it names no window.
         BadTask: a task that it names cannot be imported.
     """
     snapshot = snapshot_of(compiled)
     content = snapshot.accepted.digest
-    place = place_of(ledger, compiled)
+    place = place_of(ledger, Path(compiled.folder, Path(compiled.file).name))
     with ledger.read() as reader:
-        unfinished = unfinished_night(reader, place)
-    if unfinished is not None and terms.edited is not Edited.NEW:
-        same = unfinished.content == content and bool(unfinished.simulated) == terms.simulated
-        if same or terms.edited is Edited.CONTINUE:
+        latest = latest_night(reader, place)
+    unfinished = latest if latest is not None and latest.state != "closed" else None
+    if latest is not None and terms.edited is not Edited.NEW:
+        same = latest.content == content and bool(latest.simulated) == terms.simulated
+        if unfinished is not None and (same or terms.edited is Edited.CONTINUE):
             return Chosen(unfinished.night, fresh=False)
-        raise _edited(unfinished, compiled.file)
+        if unfinished is not None:
+            raise _edited(unfinished, compiled.file)
+        if ended_just_now(latest, now=now, content=content, simulated=terms.simulated):
+            raise just_ended(latest, compiled.file, now)
     hours = hours_of(compiled.plan.night, now, at_window=terms.at_window)
     draft = _Draft(ledger, compiled, unfinished.night if unfinished else "")
     said = PlanAccepted(
@@ -97,13 +107,23 @@ async def accept_night(
     return Chosen(said.night, fresh=True)
 
 
-def place_of(ledger: Ledger, compiled: Compiled) -> str:
+def place_of(ledger: Ledger, plan: Path) -> str:
     """The keyed digest of where a plan file is, by which its nights are found.
 
     Raises:
         Nothing.
     """
-    return ledger.keyed(str(Path(compiled.folder, Path(compiled.file).name).resolve()))
+    return ledger.keyed(str(plan.resolve()))
+
+
+def ended_just_now(row: NightRow, *, now: Micros, content: str, simulated: bool) -> bool:
+    """Whether a night with the same content ended so short a time ago that nobody means it again.
+
+    Raises:
+        Nothing.
+    """
+    same = row.content == content and bool(row.simulated) == simulated
+    return same and row.state == "closed" and 0 <= now - row.closed_at < AGAIN_AFTER
 
 
 def _edited(row: NightRow, file: str) -> Misused:
@@ -112,6 +132,22 @@ def _edited(row: NightRow, file: str) -> Misused:
         f"tildawn night {file} --continue goes on with the plan as it was accepted;"
         f" --new gives that night up and begins another"
     )
+    return Misused(message, hint=hint, night=row.night)
+
+
+def just_ended(row: NightRow, file: str, now: Micros) -> Misused:
+    """What is said to whoever asks for the same night again so soon.
+
+    Raises:
+        Nothing.
+    """
+    hours, minutes = divmod((now - row.closed_at) // (60 * SECOND), 60)
+    ago = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    message = (
+        f"night {row.number} of {file} ended {ago} ago ({row.outcome}), and the plan is the same;"
+        " nothing was begun"
+    )
+    hint = f"tildawn report {row.number}; or, to do all of it again: tildawn night {file} --new"
     return Misused(message, hint=hint, night=row.night)
 
 

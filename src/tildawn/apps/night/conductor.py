@@ -25,6 +25,7 @@ from tildawn.facts.night import ItemSkipped, NightClosed, NightOpened, NightPark
 from tildawn.facts.plan import Stop
 from tildawn.projections.night import NightRow
 from tildawn.projections.run import RunRow
+from tildawn.runtime.operations.naming import label_of
 from tildawn.units import SECOND, Micros, Seq
 
 
@@ -386,5 +387,11 @@ class Conductor:
         news = News(
             kind=cast("News", kind), night=self._night, item=item, run=run, what=what,  # pyright: ignore[reportArgumentType]  # spelled out in `News`
             ended=ended, planned=sum(state.planned for state in states), until=until,
+            label=self._label(run) if run else "", zone=self._kept.said.zone,
         )  # fmt: skip
         self._announce(news)
+
+    def _label(self, run: str) -> str:
+        with self._desk.ledger.read() as reader:
+            row = reader.get(RunRow, run)
+            return label_of(reader, row) if row is not None else ""

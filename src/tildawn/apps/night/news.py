@@ -23,7 +23,13 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
         "stopped", "parked", "closed",
     ]  # fmt: skip
     night: str
+    #: What a person calls the night; 0 where it is not told.
+    number: int = 0
+    #: The zone of the plan, in which its hours are told.
+    zone: str = ""
     item: str = ""
+    #: What a person calls the run: the key of its row.
+    label: str = ""
     run: str = ""
     #: A state, a verdict, a rule or a reason.
     what: str = ""

@@ -44,6 +44,16 @@ class NightEnd(msgspec.Struct, frozen=True):
     night: str
     end: End
 
+    @classmethod
+    def of(cls, row: NightRow) -> "NightEnd":
+        """The end of a night that is closed.
+
+        Raises:
+            Nothing.
+        """
+        done = row.outcome == Outcome.DONE.value
+        return cls(row.night, End(Outcome.DONE if done else Outcome.FAILED))
+
     @property
     def exit_code(self) -> int:
         """The exit code of the process: see the page on exit codes.
@@ -134,7 +144,7 @@ async def conduct_night(
     await _give_up(desk, row.continues)
     kept = desk.copies.of(chosen.night)
     kind = "accepted" if chosen.fresh else "continued"
-    announce(News(kind=kind, night=row.night, planned=row.planned))
+    announce(News(kind=kind, night=row.night, number=row.number, planned=row.planned))
     hours = _hours(kept.plan, row, options, chosen, engine.clock.wall())
     conductor = Conductor(
         desk, chosen.night, leave=leave, announce=announce,

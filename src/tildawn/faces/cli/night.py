@@ -10,15 +10,18 @@ from pathlib import Path
 
 import click
 
+from tildawn.apps.night.acceptance import Edited, ended_just_now, just_ended
+from tildawn.apps.night.standing import Standing, standing_of
 from tildawn.apps.night.supervise import Orders, Supervisor
 from tildawn.apps.night.window import hours_of
 from tildawn.clock import Clock, SystemClock
-from tildawn.errors import Failed, Misused
+from tildawn.errors import BadPlan, Failed, Misused
 from tildawn.faces.cli.ask import config_of, house_meant, house_there
 from tildawn.faces.cli.asked import asked, options
 from tildawn.faces.cli.progress import Progress
 from tildawn.runtime.job import RESTARTED, Job, NightJob, told
-from tildawn.runtime.plan import read_plan
+from tildawn.runtime.plan import Compiled, compile_plan, snapshot_of
+from tildawn.runtime.setting import SIMULATOR
 from tildawn.units import Micros
 
 
@@ -47,23 +50,70 @@ def up() -> int:
 @click.option(
     "--continue", "go_on", is_flag=True, help="Go on with the accepted plan, edited or not."
 )
-@click.option("--new", is_flag=True, help="Give the unfinished night up and begin another.")
+@click.option(
+    "--new",
+    is_flag=True,
+    help="Begin another night: give the unfinished one up, or do a finished plan again.",
+)
 @options
 def night(plan: str, at: str, simulate: bool, go_on: bool, new: bool) -> int:  # fmt: skip
     if go_on and new:
         message = "--continue and --new exclude each other"
         raise Misused(message, hint="choose one of them")
     folder = house_meant(make=True)
-    config_of(folder)
-    clock = SystemClock()
-    hours = hours_of(read_plan(plan).night, clock.wall(), at_window=at == "window")
+    simulated = simulate or config_of(folder).settings.provider.name == SIMULATOR
+    clock, edited = SystemClock(), Edited.CONTINUE if go_on else Edited.NEW if new else Edited.ASK
+    standing = standing_of(folder, Path(plan), clock, edited=edited)
+    if standing.meant is None:
+        compiled = _compiled(plan, standing)
+        spec, edited = compiled.plan.night, _sure(compiled, standing, clock, edited, simulated)
+    else:
+        spec = standing.meant.night
+        for path in standing.meant.missing:
+            click.echo(f"{path} is not there any more; the night rests on its copy.", err=True)
+    hours = hours_of(spec, clock.wall(), at_window=at == "window")
     job = NightJob(
         plan=str(Path(plan).absolute()), at_window=at == "window", simulate=simulate,
-        edited="continue" if go_on else "new" if new else "ask",
+        edited=edited.value, after=standing.size,
     )  # fmt: skip
     return look_after(
         Job(house=str(folder), flags=asked().flags, night=job), clock, report_at=hours.report_at
     )
+
+
+def _compiled(plan: str, standing: Standing) -> Compiled:
+    """The checked plan; what is wrong with it does not hide that its night can go on."""
+    try:
+        return compile_plan(plan)
+    except BadPlan as error:
+        latest = standing.latest
+        if latest is not None and latest.state != "closed":
+            error.hint = (
+                f"mend it; or, to go on with night {latest.number} as it was accepted:"
+                f" tildawn night {plan} --continue"
+            )
+        raise
+
+
+def _sure(
+    compiled: Compiled, standing: Standing, clock: Clock, edited: Edited, simulated: bool
+) -> Edited:  # fmt: skip
+    """What to do about a night of the plan that has ended: nobody wants all of it done twice."""
+    latest = standing.latest
+    if latest is None or latest.state != "closed" or edited is Edited.NEW:
+        return edited
+    content, now = snapshot_of(compiled).accepted.digest, clock.wall()
+    if not ended_just_now(latest, now=now, content=content, simulated=simulated):
+        click.echo(f"Night {latest.number} of this plan has ended; this is a new one.", err=True)
+        return edited
+    refused = just_ended(latest, compiled.file, now)
+    if asked().json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise refused
+    click.echo(refused.message, err=True)
+    if not click.confirm("Do all of it again, as a new night?", err=True):
+        message = "nothing was begun"
+        raise Misused(message, hint=refused.hint)
+    return Edited.NEW
 
 
 def go_on_with(night: str) -> int:

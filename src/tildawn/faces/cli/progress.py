@@ -12,6 +12,7 @@ import msgspec
 
 from tildawn.apps.night.news import News
 from tildawn.apps.night.supervise import Event
+from tildawn.faces.cli.words import instant, one_line
 from tildawn.runtime.job import Finished
 from tildawn.watch.words import Times, count
 
@@ -110,8 +111,9 @@ def sentence(news: News) -> str:
     Raises:
         Nothing.
     """
-    times = Times("UTC")
-    subject = " ".join(word for word in (news.item, news.run[-8:]) if word)
+    times = Times(news.zone or "UTC")
+    called = one_line(news.label, 60) or news.run[-8:]
+    subject = " ".join(word for word in (news.item, called) if word)
     said = _SENTENCES.get(news.kind)
     if said is None:
         done = f" ({news.ended} of {news.planned})" if news.planned else ""
@@ -119,15 +121,16 @@ def sentence(news: News) -> str:
         return f"{news.kind} {subject}{what}{done}"
     return said.format(
         runs=count(news.planned, "run"),
-        until=times.iso(news.until),
+        number=news.number,
+        until=f"{instant(news.until, times)} {times.zone}",
         what=news.what,
         item=news.item,
     )
 
 
 _SENTENCES = {
-    "accepted": "Accepted: {runs} planned.",
-    "continued": "Goes on: {runs} planned; nothing on record runs again.",
+    "accepted": "Accepted as night {number}: {runs} planned.",
+    "continued": "Night {number} goes on: {runs} planned; nothing on record runs again.",
     "waiting": "Waits until {until}.",
     "opened": "The night is open.",
     "expanded": "{item}: rows became runs.",

@@ -10,25 +10,22 @@ from pathlib import Path
 
 import msgspec
 
-from tildawn.apps.night.acceptance import Chosen, Edited, place_of
+from tildawn.apps.night.acceptance import Chosen, Edited
 from tildawn.apps.night.news import News
 from tildawn.apps.night.night import NightEnd, NightOptions, choose_night, conduct_night
 from tildawn.apps.night.preflight import Surroundings as Around
 from tildawn.apps.night.preflight import preflight, refuse
 from tildawn.apps.night.reporting import record_report, write_report
+from tildawn.apps.night.standing import night_meant, standing_of
 from tildawn.clock import Clock
 from tildawn.errors import UnknownName
-from tildawn.ids import Ids
-from tildawn.ledger.layout import Layout
-from tildawn.ledger.ledger import Ledger
-from tildawn.projections.night import NightRow, night_called, unfinished_night
+from tildawn.projections.night import NightRow, night_called
 from tildawn.runtime.house import House
 from tildawn.runtime.job import Finished, NightJob
 from tildawn.runtime.plan import Compiled, compile_plan
 from tildawn.runtime.setting import SIMULATOR, Settings
 from tildawn.runtime.surroundings import key_variable, models_of, provider_of
 from tildawn.runtime.version import BUILD
-from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 
 
 Print = Callable[[str], None]
@@ -48,26 +45,30 @@ def settled(settings: Settings, job: NightJob) -> Settings:
     return msgspec.structs.replace(settings, provider=provider)
 
 
-def as_accepted(job: NightJob, folder: Path, clock: Clock) -> NightJob:
-    """The job, asking the simulator where the night that it goes on with was accepted so.
+def as_accepted(job: NightJob, folder: Path, clock: Clock, *, restarted: bool) -> NightJob:
+    """The job, naming the night that it goes on with where that is certain.
 
-    A night that began with ``--simulate`` must never go on with a provider that costs money.
+    Such a night rests on its copies, so neither its plan nor its rows are looked at again; and
+    one that began with ``--simulate`` never goes on with a provider that costs money.
 
     Raises:
-        BadPlan: with every problem.
         TildawnError: the house cannot be read.
     """
-    if job.simulate or job.edited == Edited.NEW or not Layout(folder).database.is_file():
-        return job
-    with Ledger.open(
-        folder, registry=REGISTRY, projections=PROJECTIONS, clock=clock, ids=Ids(clock),
-        build=BUILD, mode="read",
-    ) as ledger, ledger.read() as reader:  # fmt: skip
-        if job.night:
-            row = night_called(reader, job.night)
-        else:
-            row = unfinished_night(reader, place_of(ledger, compile_plan(Path(job.plan))))
-    return msgspec.structs.replace(job, simulate=row is not None and bool(row.simulated))
+    if job.night:
+        row = night_meant(folder, job.night, clock)
+        return msgspec.structs.replace(job, simulate=row is not None and bool(row.simulated))
+    edited = Edited(job.edited)
+    if restarted and edited is Edited.ASK:
+        edited = Edited.CONTINUE  # the worker before has asked already
+    after = job.after if job.after >= 0 else None
+    standing = standing_of(folder, Path(job.plan), clock, edited=edited, after=after)
+    if standing.meant is not None:
+        row = standing.meant.row
+        return msgspec.structs.replace(job, plan="", night=row.night, simulate=bool(row.simulated))
+    latest = standing.latest
+    if latest is not None and latest.state != "closed" and edited is not Edited.NEW:
+        return msgspec.structs.replace(job, simulate=job.simulate or bool(latest.simulated))
+    return job
 
 
 async def look_ahead(
@@ -134,10 +135,16 @@ async def spend_night(
     engine, ids = house.engine, house.ids
     options = NightOptions(
         at_window=job.at_window, simulated=house.settings.provider.name == SIMULATOR,
-        edited=Edited.CONTINUE if restarted else Edited(job.edited), restarted=restarted,
+        edited=Edited(job.edited), restarted=restarted,
     )  # fmt: skip
     if compiled is None:
-        chosen = _called(house, job.night)
+        row = _called(house, job.night)
+        if row.state == "closed" and restarted:
+            # The worker before died between the end of the night and its report.
+            end = NightEnd.of(row)
+            await _report(house, end, print_line)
+            return end.exit_code
+        chosen = Chosen(_unended(row).night, fresh=_begins(row, job))
     else:
         chosen = await choose_night(engine, ids, compiled=compiled, options=options)
 
@@ -151,13 +158,18 @@ async def spend_night(
     return end.exit_code
 
 
-def _called(house: House, name: str) -> Chosen:
+def _begins(row: NightRow, job: NightJob) -> bool:
+    """Whether the night was accepted by this command and no work on it has begun."""
+    return 0 <= job.after <= row.accepted and not row.openings
+
+
+def _called(house: House, name: str) -> NightRow:
     with house.ledger.read() as reader:
         row = night_called(reader, name)
     if row is None:
         message = f"there is no night {name}"
         raise UnknownName(message, hint="tildawn report")
-    return Chosen(_unended(row).night, fresh=False)
+    return row
 
 
 def _unended(row: NightRow) -> NightRow:

@@ -86,7 +86,7 @@ def _work(job: Job, *, restarted: bool) -> int:
     config = load(folder.parent, environ=os.environ, flags=job.flags)
     compiled = None
     if job.night is not None:
-        night = as_accepted(job.night, folder, clock)
+        night = as_accepted(job.night, folder, clock, restarted=restarted)
         job = msgspec.structs.replace(job, night=night)
         settings = settled(config.settings, night)
         config = msgspec.structs.replace(config, settings=settings)
