@@ -10,7 +10,7 @@ example, is an answer of the ledger and not an error.
     │  ├─ BadPlan  BadSetting  BadTask  BadValue  UnknownName
     ├─ Refused        effect none     the rules say no, now
     │  ├─ Busy  BudgetSpent  NotPermitted  SecretFound  StaleWriter  Bypassed
-    │  ├─ InvariantViolated  PayloadErased
+    │  ├─ InvariantViolated  PayloadErased  PlanChanged
     ├─ Failed         effect none     it was tried and it did not work
     │  ├─ StepFailed  RunFailed  CallFailed  FoldFailed  LoopBlocked  CancelIgnored
     ├─ InDoubt        effect unknown  it may have happened
@@ -155,6 +155,13 @@ class PayloadErased(Refused):
     """The value was erased; its fact remains."""
 
     code = "payload-erased"
+
+
+class PlanChanged(Refused):
+    """What a plan of repair says is not so any more; nothing further was done."""
+
+    code = "plan-changed"
+    exit_code = 3
 
 
 class Failed(TildawnError):

@@ -21,6 +21,7 @@ from tildawn.facts import call, house, night, run, step
 from tildawn.facts.fact import Fact, Registry
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections.letter import LETTER
 from tildawn.projections.run import RUN, RunRow
 from tildawn.projections.step import STEP
 from tildawn.runtime.context import Context
@@ -52,7 +53,7 @@ class Workshop:
         return Ledger.open(
             self.folder,
             registry=REGISTRY,
-            projections=[RUN, STEP],
+            projections=[RUN, LETTER, STEP],
             clock=self.clock,
             ids=self.ids,
             build="test",

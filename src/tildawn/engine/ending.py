@@ -88,17 +88,17 @@ class Endings:
         """What follows from an error: another attempt, a question to the owner, or the end."""
         text = error_text(error, traceback="".join(traceback.format_exception(error)))
         payload = self._ledger.payload(text)
-        void = origin(error)
+        void, kind = origin(error), _kind(error)
         if not retryable(error):
-            kind = error.code if isinstance(error, TildawnError) else "error"
-            if fault := getattr(error, "fields", {}).get("kind"):
-                kind = str(fault)
             data = RunFailed(error=payload.digest, kind=kind, void=void)
             return self._entries(row, data, (payload,), "failed", text)
         failures = row.failures + 1
         if failures >= task.retry.attempts:
             why = f"failed-{failures}-times"
-            return self.held(row, why, text.decode(), FAILED_CHOICES, void=void)
+            held = RunHeld(
+                why=why, detail=payload.digest, choices=FAILED_CHOICES, void=void, kind=kind
+            )
+            return [self._ledger.draft(held, run=row.run, payloads=(payload,))]
         due = Micros(now + task.retry.wait(failures))
         data = RunRetried(due=due, failures=failures, error=payload.digest, void=void)
         return [self._ledger.draft(data, run=row.run, payloads=(payload,))]
@@ -150,6 +150,12 @@ class Endings:
                 self._ledger.draft(ended, run=row.parent, path=row.parent_path, payloads=(told,))
             )
         return entries
+
+
+def _kind(error: BaseException) -> str:
+    """The code of an error, or the kind of fault that a call ended with."""
+    code = error.code if isinstance(error, TildawnError) else "error"
+    return str(getattr(error, "fields", {}).get("kind") or code)
 
 
 def _json_text(text: str) -> bytes:

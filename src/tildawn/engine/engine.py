@@ -26,6 +26,7 @@ from tildawn.engine.ending import (
 )
 from tildawn.engine.history import Record
 from tildawn.engine.parking import Parking
+from tildawn.engine.poison import POISON_CHOICES, WHY, poisoned
 from tildawn.engine.port import Activation, Hold
 from tildawn.engine.queue import Limits, Occupied, backlog, claimable, next_due, queues
 from tildawn.engine.recover import Suspects, recover, strays
@@ -233,8 +234,12 @@ class Engine:
                 limit=free,
             )
             due = next_due(reader)
+            bad = poisoned(reader, rows)
         for row in rows:
-            self._claim(row)
+            if row.run in bad:
+                self._hold_back(row, WHY, bad[row.run], POISON_CHOICES)
+            else:
+                self._claim(row)
         self._wake_at(due)
 
     def _wake_at(self, due: Micros | None) -> None:
@@ -253,9 +258,8 @@ class Engine:
             return
         task = self.tasks.get(row.task)
         if task is None:
-            self._occupied.free(row)
             detail = f"no task is called {row.task}"
-            self._append_rest(row, self.endings.held(row, "unknown-task", detail, UNKNOWN_CHOICES))
+            self._hold_back(row, "unknown-task", detail, UNKNOWN_CHOICES)
             return
         self._starting[row.run] = row
         self._starts[row.run] = []
@@ -265,6 +269,11 @@ class Engine:
         self.ledger.submit(
             [entry], expect=[expect], done=lambda outcome: self._started(row, task, outcome)
         )
+
+    def _hold_back(self, row: RunRow, why: str, detail: str, choices: tuple[str, ...]) -> None:
+        """Ask the owner about a run that does not even begin."""
+        self._occupied.free(row)
+        self._append_rest(row, self.endings.held(row, why, detail, choices), (unmoved(row),))
 
     def _started(self, row: RunRow, task: TaskDef[..., Any], outcome: Outcome) -> None:
         if not isinstance(outcome, Committed) or self._stopping:

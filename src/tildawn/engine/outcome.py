@@ -13,6 +13,7 @@ from tildawn.engine.history import Record
 from tildawn.errors import (
     BudgetSpent,
     CallFailed,
+    CallInDoubt,
     Effect,
     NotPermitted,
     Refused,
@@ -147,15 +148,25 @@ def error_of(told: Told) -> TildawnError | None:
         }
         error = _rebuild(kinds.get(data.why, Refused), f"call {data.name}", told.record)
     elif isinstance(data, CallSettled) and data.fault:
-        error = _rebuild(CallFailed, f"call {told.name}", told.record, kind=data.fault)
-        error.effect = Effect(data.effect)  # pyright: ignore[reportAttributeAccessIssue]  this one differs from its class
-        error.fields["retryable"] = data.fault not in _HOPELESS
+        error = _call_error(told, data)
     elif isinstance(data, ChildEnded) and data.state != "done":
         error = _rebuild(RunFailed, f"child {told.name} ({data.state})", told.record)
         if data.state == "cancelled":
             error.fields["retryable"] = False  # its owner stopped it; do not start it again
     if error is not None:
         setattr(error, ORIGIN, told.record.seq)
+    return error
+
+
+def _call_error(told: Told, data: CallSettled) -> TildawnError:
+    if parse_error(told.record.text).type == CallInDoubt.__name__:
+        # Its owner gave it up: nobody knows, and asking again would send it again.
+        error = _rebuild(CallInDoubt, f"call {told.name}", told.record)
+        error.fields["retryable"] = False
+        return error
+    error = _rebuild(CallFailed, f"call {told.name}", told.record, kind=data.fault)
+    error.effect = Effect(data.effect)  # pyright: ignore[reportAttributeAccessIssue]  this one differs from its class
+    error.fields["retryable"] = data.fault not in _HOPELESS
     return error
 
 

@@ -12,10 +12,11 @@ import msgspec
 
 from tildawn.engine.ending import PAUSED_CHOICES
 from tildawn.engine.engine import Engine
+from tildawn.engine.poison import args_key
+from tildawn.engine.port import CALL_CHOICES, Settle
 from tildawn.engine.task import TaskDef
 from tildawn.engine.work import BUSY_WAIT
 from tildawn.errors import Busy, Misused, TildawnError, UnknownName
-from tildawn.facts.call import CallResolved
 from tildawn.facts.fact import FactData, Payload
 from tildawn.facts.run import (
     RunAccepted,
@@ -102,6 +103,7 @@ def accept(
         fingerprint=task.fingerprint,
         simulated=options.simulated,
         lane=options.lane,
+        args_key=args_key(ledger, task.name, text),
     )
     return ledger.draft(data, run=run, payloads=(args, label, config))
 
@@ -109,8 +111,15 @@ def accept(
 class Owner:
     """Operations on the runs of an engine."""
 
-    def __init__(self, engine: Engine, ids: Ids) -> None:
-        """Take the engine to wake and the maker of names."""
+    def __init__(self, engine: Engine, ids: Ids, *, settle: Settle | None = None) -> None:
+        """Take what is needed.
+
+        Args:
+            engine: is woken.
+            ids: names runs.
+            settle: the guard's word for the owner's; without it no call can be settled here.
+        """
+        self._settle_call = settle
         self._engine = engine
         self._ledger = engine.ledger
         self._ids = ids
@@ -245,7 +254,8 @@ class Owner:
 
         Raises:
             UnknownName: no run has that name.
-            Misused: the run is not held, or does not offer that choice.
+            Misused: the run is not held, does not offer that choice, or its call cannot be
+                settled so.
         """
         row = self._row(run)
         choices = row.choices.split("\n")
@@ -257,20 +267,20 @@ class Owner:
             )
         held = self._last(run, RunHeld)
         void = held.void if isinstance(held, RunHeld) else -1
-        if choice in {"applied", "not-applied"}:
+        if choice in CALL_CHOICES and row.call_path:
             return await self._resolve(row, choice, value)
         return await self._settle(row, _ANSWERS.get(choice, _again)(choice, void))
 
     async def _resolve(self, row: RunRow, choice: str, value: bytes | None) -> bool:
-        out = self._ledger.payload(value) if value is not None else None
-        resolved = self._ledger.draft(
-            CallResolved(choice=choice, out=out.digest if out else ""),
-            run=row.run,
-            path=row.call_path,
-            payloads=(out,),
+        """One append: what the owner said of the call, and that the run goes on with it."""
+        if self._settle_call is None:
+            message = f"run {row.run} is held for a call, and no guard is here to settle it"
+            raise Misused(message)
+        word = self._settle_call(row, choice, value)
+        answered = self._ledger.draft(RunAnswered(choice=choice), run=row.run, actor="owner")
+        return await self._append(
+            [*word.entries, answered], _state(row.run, {"held"}), *word.expect
         )
-        answered = self._ledger.draft(RunAnswered(choice=choice), run=row.run)
-        return await self._append([resolved, answered], _state(row.run, {"held"}))
 
     async def _settle(self, row: RunRow, data: RunAnswered) -> bool:
         entries = [self._ledger.draft(data, run=row.run)]
@@ -312,8 +322,8 @@ class Owner:
 
     # -- shared --------------------------------------------------------------------------
 
-    async def _append(self, entries: list[Entry], expect: Expect) -> bool:
-        """Append, and tell the runs concerned; False when the expectation did not hold."""
+    async def _append(self, entries: list[Entry], *expect: Expect) -> bool:
+        """Append, and tell the runs concerned; False when an expectation did not hold."""
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Outcome) -> None:
@@ -326,7 +336,7 @@ class Owner:
 
         while True:
             try:
-                self._ledger.submit(entries, expect=[expect], done=done)
+                self._ledger.submit(entries, expect=expect, done=done)
                 break
             except Busy:
                 await self._engine.clock.sleep(BUSY_WAIT)
@@ -360,7 +370,6 @@ _ANSWERS: Mapping[str, Callable[[str, int], RunAnswered]] = {
     "cancel": lambda choice, _void: RunAnswered(choice=choice, then="cancelled"),
     "abandon": lambda choice, _void: RunAnswered(choice=choice, then="cancelled"),
     "fail": lambda choice, _void: RunAnswered(choice=choice, then="failed"),
-    "give-up": lambda choice, _void: RunAnswered(choice=choice, then="failed"),
 }
 
 

@@ -11,7 +11,9 @@ import msgspec
 
 from tildawn.facts.fact import Fact
 from tildawn.ids import RunId
+from tildawn.ledger.entry import Entry
 from tildawn.ledger.fold import Expect
+from tildawn.projections.run import RunRow
 from tildawn.units import Micros, Seq
 
 
@@ -58,6 +60,23 @@ called from inside the ledger's ``done`` callback, so that records arrive in led
 
 Perform = Callable[[Ticket, Final], Awaitable[Verdict]]
 """Makes one call through the guard."""
+
+
+CALL_CHOICES = frozenset({"applied", "not-applied", "give-up"})
+"""What an owner may say of a call in doubt; the guard says what follows."""
+
+
+class Word(msgspec.Struct, frozen=True):
+    """The owner's word about a call, as facts of the guard and what must hold for them."""
+
+    entries: tuple[Entry, ...]
+    expect: tuple[Expect, ...]
+
+
+Settle = Callable[[RunRow, str, bytes | None], Word]
+"""Makes the owner's word about the call that a run is held for: the run, one of `CALL_CHOICES`,
+and JSON of the answer where the owner knows it.  Raises `BadValue` where the call is not in
+doubt."""
 
 
 class Activation(Protocol):

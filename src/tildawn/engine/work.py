@@ -18,6 +18,7 @@ from tildawn.clock import Clock
 from tildawn.engine.driver import Command, Driver
 from tildawn.engine.history import Record, record_of
 from tildawn.engine.outcome import error_text
+from tildawn.engine.poison import args_key
 from tildawn.engine.port import Ended, Hold, Later, Perform, Stale, Ticket
 from tildawn.engine.task import StepDef, TaskDef
 from tildawn.engine.timer import Timers
@@ -299,6 +300,7 @@ class Work:
             lane=self.row.lane,
             priority=self.row.priority,
             fingerprint=task.fingerprint,
+            args_key=args_key(self.ledger, task.name, text),
         )
         entry = self.ledger.draft(data, run=child, payloads=(payload,))
         command.stop = lambda: self._cancel_child(child)

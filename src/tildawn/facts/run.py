@@ -33,6 +33,8 @@ class RunAccepted(FactData, frozen=True):
     fingerprint: str = ""
     simulated: bool = False
     lane: str = "owner"
+    #: Keyed digest of the task and its arguments, the same for every run with the same ones.
+    args_key: str = ""
 
     PAYLOADS = ("args", "label", "config")
 
@@ -83,6 +85,8 @@ class RunHeld(FactData, frozen=True):
     call_path: str = ""
     #: Where a retry or a fork would go on; see `RunRetried`.
     void: int = -1
+    #: Of the error that it is held for, as in `RunFailed`.
+    kind: str = ""
 
     PAYLOADS = ("detail",)
 

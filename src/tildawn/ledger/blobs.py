@@ -19,6 +19,9 @@ from tildawn.units import Micros
 GRACE = Micros(24 * 3_600 * 1_000_000)
 """How long a blob may wait for the fact that names it. Source: docs/spec/ledger.md."""
 
+ASIDE = "damaged"
+"""Folder beside the blobs for files that a repair has replaced; nothing removes them."""
+
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,7 +46,8 @@ class Blobs:
         name = sha256(content).hexdigest()
         path = self.path(name)
         with self._lock:
-            if not self._fits(path, len(content)):
+            if not self._holds(path, content):
+                self._aside(path)
                 if not path.parent.is_dir():
                     path.parent.mkdir(parents=True, mode=0o700)
                     sync_folder(path.parent.parent)
@@ -62,6 +66,19 @@ class Blobs:
             LedgerBroken: its content is not what its name says.
         """
         return read_blob(self._folder, name)
+
+    def set_aside(self, name: str) -> bool:
+        """Move a blob that does not hold what its name says out of the way; it is kept.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            OSError: the disk refuses.
+            UnknownName: the name is not 64 lower-case hexadecimal digits.
+        """
+        with self._lock:
+            return self._aside(self.path(name))
 
     def path(self, name: str) -> Path:
         """Where the blob is or would be.
@@ -95,11 +112,23 @@ class Blobs:
             size += state.st_size
         return count, size
 
-    def _fits(self, path: Path, size: int) -> bool:
+    def _holds(self, path: Path, content: bytes) -> bool:
+        """Whether the file is there and whole; its size alone would not say so."""
         try:
-            return path.stat().st_size == size
+            return path.stat().st_size == len(content) and path.read_bytes() == content
         except FileNotFoundError:
             return False
+
+    def _aside(self, path: Path) -> bool:
+        if not path.exists():
+            return False
+        aside = self._folder / ASIDE
+        aside.mkdir(mode=0o700, exist_ok=True)
+        at = sum(1 for _ in aside.glob(f"{path.name}.*"))
+        path.rename(aside / f"{path.name}.{at}")
+        sync_folder(aside)
+        sync_folder(path.parent)
+        return True
 
 
 def read_blob(folder: Path, name: str) -> bytes:

@@ -27,14 +27,16 @@ R = TypeVar("R", bound=Row)
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A projection table: its name, the type of its rows, and the fields of its key.
 
-    ``sql`` holds further statements (indexes, triggers) with ``{table}`` for the table's name;
-    they express invariants, not decisions.
+    ``checks`` are conditions over the columns that every row must fulfil; ``sql`` holds further
+    statements (indexes, triggers) with ``{table}`` for the table's name.  Both express
+    invariants, not decisions.
     """
 
     name: str
     row: type[Row]
     key: tuple[str, ...]
     sql: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
 
 
 class Get(Protocol):

@@ -11,14 +11,13 @@ from typing import Literal, Self
 from tildawn.clock import Clock, SystemClock
 from tildawn.engine.asking import Asking
 from tildawn.engine.engine import Engine, MakeContext
-from tildawn.engine.owner import Owner
 from tildawn.errors import HouseUnusable
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
 from tildawn.runtime.setting import Settings
 from tildawn.runtime.task import HouseTasks
 from tildawn.runtime.version import BUILD
-from tildawn.runtime.wiring import PROJECTIONS, REGISTRY, engine_of
+from tildawn.runtime.wiring import PROJECTIONS, REGISTRY, engine_of, owner_of
 
 
 NAME = ".tildawn"
@@ -46,7 +45,7 @@ class House:
             ledger, tasks=self.tasks, clock=clock, settings=settings.engine, context=self._context,
             folder=folder,
         )  # fmt: skip
-        self.owner = Owner(self.engine, self.ids)
+        self.owner = owner_of(self.engine, self.ids)
         #: Whether the engine has been started.
         self.working = False
         self._make_context: MakeContext | None = None

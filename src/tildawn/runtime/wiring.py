@@ -9,19 +9,27 @@ from pathlib import Path
 
 from tildawn.clock import Clock
 from tildawn.engine.engine import Engine, MakeContext, Threads
+from tildawn.engine.owner import Owner
+from tildawn.engine.port import Word
 from tildawn.engine.queue import Limits
 from tildawn.engine.task import Tasks
 from tildawn.engine.watchdog import Kept, Watchdog, ends_process
-from tildawn.facts import call, house, night, route, run, step, task
+from tildawn.errors import BadValue
+from tildawn.facts import call, house, letter, night, picture, route, run, step, task
 from tildawn.facts.fact import Registry
 from tildawn.guard.bypass import task_code
+from tildawn.guard.recover import resolution
+from tildawn.ids import Ids
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.ledger import Ledger
-from tildawn.projections.call import CALL
+from tildawn.projections.call import CALL, CallRow
 from tildawn.projections.house import HOUSE
+from tildawn.projections.letter import LETTER
 from tildawn.projections.night import NIGHT
+from tildawn.projections.picture import PICTURE
 from tildawn.projections.route import ROUTE
-from tildawn.projections.run import RUN
+from tildawn.projections.run import RUN, RunRow
+from tildawn.projections.slo import SLO
 from tildawn.projections.step import STEP
 from tildawn.projections.stock import STOCK
 from tildawn.projections.story import STORY
@@ -37,12 +45,16 @@ REGISTRY = Registry(
         *step.KINDS,
         *call.KINDS,
         *route.KINDS,
+        *picture.KINDS,
+        *letter.KINDS,
         *night.KINDS,
     ]
 )
 """Every kind of fact that a house of this version understands."""
 
-PROJECTIONS: tuple[Projection, ...] = (HOUSE, TASK, RUN, STORY, STEP, ROUTE, CALL, STOCK, NIGHT)
+PROJECTIONS: tuple[Projection, ...] = (
+    HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT,
+)  # fmt: skip
 """Every table, in the order in which they are folded."""
 
 
@@ -90,6 +102,25 @@ def engine_of(
             watchdog=Watchdog(clock, warn=blocks, fatal=ends_process(folder / STACKS)),
         ),
     )
+
+
+def owner_of(engine: Engine, ids: Ids) -> Owner:
+    """The owner of an engine's runs, whose word about a call in doubt is the guard's fact.
+
+    Raises:
+        Nothing.
+    """
+
+    def settle(run: RunRow, choice: str, out: bytes | None) -> Word:
+        with engine.ledger.read() as reader:
+            call = reader.get(CallRow, run.run, run.call_path)
+        if call is None:
+            message = f"run {run.run} is held for a call that is not on record"
+            raise BadValue(message)
+        said = resolution(engine.ledger, call, choice, out=out)
+        return Word(said.entries, said.expect)
+
+    return Owner(engine, ids, settle=settle)
 
 
 def blocks(kept: Kept) -> None:

@@ -42,7 +42,7 @@ from tildawn.runtime.context import Context
 from tildawn.runtime.outside.call import Outside, call
 from tildawn.runtime.outside.calls import Calls
 from tildawn.runtime.outside.world import Models, World
-from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
+from tildawn.runtime.wiring import PROJECTIONS, REGISTRY, owner_of
 from tildawn.testing.bugs import planted
 from tildawn.units import Micros, Seq
 
@@ -149,7 +149,7 @@ async def live(folder: Path, shop: str, order: dict[str, Any]) -> None:
         clock=clock,
         context=lambda asking: Context(asking, lambda *_, **__: None, calls),
     )
-    owner = Owner(engine, ids)
+    owner = owner_of(engine, ids)
     await engine.start()
     names = [
         (await owner.enqueue(engine.tasks.named(name), n, options=Options(key=f"{name}{n}"))).run

@@ -88,10 +88,11 @@ def shapes_of(projections: Iterable[Projection]) -> dict[type[Row], Shape]:
 
 def _create(table: Table, columns: dict[str, str]) -> str:
     body = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    checks = "".join(f", CHECK ({condition})" for condition in table.checks)
     key = ", ".join(table.key)
     single = len(table.key) == 1 and columns[table.key[0]].startswith("INTEGER")
     options = "STRICT" if single else "WITHOUT ROWID, STRICT"
-    return f"CREATE TABLE {table.name} ({body}, PRIMARY KEY ({key})) {options}"
+    return f"CREATE TABLE {table.name} ({body}, PRIMARY KEY ({key}){checks}) {options}"
 
 
 def _columns(table: Table) -> dict[str, str]:

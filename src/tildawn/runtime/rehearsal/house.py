@@ -11,7 +11,6 @@ from pathlib import Path
 from random import Random
 
 from tildawn.clock import Clock
-from tildawn.engine.owner import Owner
 from tildawn.ids import Ids
 from tildawn.ledger.entry import Entry
 from tildawn.ledger.fold import Expect
@@ -20,7 +19,7 @@ from tildawn.ledger.request import Done, Request
 from tildawn.runtime.house import House
 from tildawn.runtime.setting import Settings
 from tildawn.runtime.version import BUILD
-from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
+from tildawn.runtime.wiring import PROJECTIONS, REGISTRY, owner_of
 
 
 class PlayedLedger(Ledger):
@@ -65,5 +64,5 @@ def open_played(folder: Path, settings: Settings, *, clock: Clock, rng: Random) 
         folder, registry=REGISTRY, projections=PROJECTIONS, clock=clock, ids=ids, build=BUILD
     )
     house = House(folder, settings, ledger=ledger, clock=clock)
-    house.ids, house.owner = ids, Owner(house.engine, ids)
+    house.ids, house.owner = ids, owner_of(house.engine, ids)
     return house
