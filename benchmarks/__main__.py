@@ -13,7 +13,7 @@ from benchmarks.bars import WORKLOADS
 from benchmarks.machine import machine
 from benchmarks.rounds import measure_all
 from benchmarks.sizes import FULL, QUICK
-from benchmarks.table import result, rewrite, table
+from benchmarks.table import BEHAVIOUR, matrix, result, rewrite, table
 
 
 HERE = Path(__file__).parent
@@ -42,6 +42,11 @@ def main() -> int:
     if whole:
         rewrite(HERE / "README.md", text)
     print(text)
+    if behaved := matrix(found):
+        print(f"\n{behaved}")
+    if behaved and not asked.quick:
+        # No matter of time: what a partial run finds is as good as what a full one does.
+        rewrite(HERE / "README.md", behaved, BEHAVIOUR)
     print(f"\n{path}", file=sys.stderr)
     return 1 if found.failures else 0
 

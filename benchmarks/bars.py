@@ -9,6 +9,9 @@ from typing import Literal
 
 EVERYBODY = ("bare", "chained", "tildawn", "dbos", "dbos-wal", "langgraph", "huey")
 OURS = ("tildawn",)
+BREAKERS = (
+    "tildawn", "aiobreaker", "circuitbreaker", "purgatory", "hyx", "pybreaker", "interlock-cb",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ WORKLOADS = (
     Workload(name="opening", title="import and open", contenders=EVERYBODY),
     Workload(name="kill", title="kill -9 in the middle", contenders=EVERYBODY, rounds=3),
     Workload(name="door", title="calls through the whole door"),
+    Workload(name="guard", title="the guard around a call"),
+    Workload(name="behaviour", title="what breakers do", contenders=BREAKERS, rounds=1),
     Workload(name="help", title="tildawn --help"),
     Workload(name="growth", title="a step in a long house", houses=True),
     Workload(name="verifying", title="proving a long ledger", rounds=3, houses=True),
@@ -99,6 +104,26 @@ BARS = (
     Bar(
         workload="door", figure="over_two_bare_ms", unit="ms", limit=0.4,
         title="one call, p50 above two bare commits",
+    ),
+    Bar(
+        workload="guard", figure="ours_us", unit="µs", limit=10,
+        title="the whole guard around a call, without its commits, p50",
+    ),
+    *(
+        Bar(workload="guard", figure=f"{name}_us", unit="µs", title=f"beside it: {title}")
+        for name, title in (
+            ("bare", "nothing but `await`"),
+            ("stack", "tenacity + purgatory + asyncio.timeout"),
+            ("timeout", "asyncio.timeout"),
+            ("tenacity", "tenacity, retry"),
+            ("stamina", "stamina, retry"),
+            ("purgatory", "purgatory, breaker"),
+            ("hyx", "hyx, breaker"),
+            ("aiobreaker", "aiobreaker, breaker"),
+            ("circuitbreaker", "circuitbreaker, breaker"),
+            ("interlock", "interlock-cb, breaker"),
+            ("pybreaker", "pybreaker, breaker, no asyncio"),
+        )
     ),
     Bar(workload="help", figure="help_s", title="`tildawn --help`", unit="s", limit=0.1),
     Bar(workload="help", figure="python_s", title="`python -c pass`, beside it", unit="s"),

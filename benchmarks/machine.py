@@ -13,7 +13,8 @@ import apsw
 
 PACKAGES = (
     "tildawn", "apsw", "msgspec", "dbos", "sqlalchemy", "langgraph",
-    "langgraph-checkpoint-sqlite", "huey",
+    "langgraph-checkpoint-sqlite", "huey", "tenacity", "stamina", "purgatory", "hyx", "pybreaker",
+    "aiobreaker", "circuitbreaker", "interlock-cb",
 )  # fmt: skip
 
 

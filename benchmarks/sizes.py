@@ -27,10 +27,11 @@ class Sizes:
     calls: int = 2_000
     calls_at_once: int = 200
     starts: int = 5
+    guard_rounds: int = 41
 
 
 FULL = Sizes()
 QUICK = Sizes(
     rounds=1, steps=100, runs=50, steps_alone=500, pickups=8, facts=20_000, interrupted=100,
-    sleepers=5_000, due=20, calls=600, starts=3,
+    sleepers=5_000, due=20, calls=600, starts=3, guard_rounds=9,
 )  # fmt: skip

@@ -8,14 +8,18 @@ import statistics
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.bars import BARS, EVERYBODY, Bar
+from benchmarks.bars import BARS, BREAKERS, EVERYBODY, Bar
 from benchmarks.contenders.contender import TITLES
 from benchmarks.machine import machine, versions
 from benchmarks.rounds import Found
 from benchmarks.sizes import Sizes
+from benchmarks.workloads import behaviour
 
 
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+Marks = tuple[str, str]
+
+TABLE: Marks = ("<!-- table: begin -->", "<!-- table: end -->")
+BEHAVIOUR: Marks = ("<!-- behaviour: begin -->", "<!-- behaviour: end -->")
 
 Number = dict[str, str | float | bool | int | None]
 
@@ -66,7 +70,7 @@ def table(found: Found, when: str) -> str:
         key = (str(number["workload"]), str(number["contender"]), str(number["figure"]))
         medians[key] = float(str(number["median"]))
     there = [one for one in EVERYBODY if any(key[1] == one for key in medians)]
-    shared = {key[0] for key in medians if key[1] != "tildawn"}
+    shared = {key[0] for key in medians if key[1] in EVERYBODY and key[1] != "tildawn"}
     together = [bar for bar in BARS if bar.workload in shared]
     alone = [bar for bar in BARS if bar.workload not in shared]
     versions_said = ", ".join(f"{name} {version}" for name, version in versions().items())
@@ -75,6 +79,36 @@ def table(found: Found, when: str) -> str:
     lines += ["", *_rows(alone, ["tildawn"], medians)]
     lines += [f"\nNot installed, so not measured: {', '.join(found.absent)}."] * bool(found.absent)
     return "\n".join(lines)
+
+
+def matrix(found: Found) -> str:
+    """What breakers did when they were asked, as a table in Markdown; empty without the workload."""
+    answers = {
+        contender: samples[0]
+        for (workload, contender), samples in found.samples.items()
+        if workload == "behaviour"
+    }
+    there = [one for one in BREAKERS if one in answers]
+    if not there:
+        return ""
+    head = ["what", *(TITLES[one] for one in there), "right is"]
+    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, title in behaviour.TITLES.items():
+        right = behaviour.RIGHT[name]
+        cells = [
+            f"**{_said(name, answers[one][name])}**"
+            if answers[one][name] != right
+            else _said(name, right)
+            for one in there
+        ]
+        rows.append("| " + " | ".join([title, *cells, _said(name, right)]) + " |")
+    return "\n".join(rows)
+
+
+def _said(name: str, value: float) -> str:
+    if name == "half":
+        return f"{value:.0f}"
+    return "yes" if value else "no"
 
 
 def _rows(
@@ -110,16 +144,17 @@ def _machine() -> str:
     return f"{one['processor']}, {one['cores']} cores, {one['system']}"
 
 
-def rewrite(readme: Path, text: str) -> None:
-    """Put a table between the marks.
+def rewrite(readme: Path, text: str, marks: Marks = TABLE) -> None:
+    """Put a table between its marks.
 
     Raises:
         ValueError: the marks are not there.
     """
+    begin, end = marks
     whole = readme.read_text(encoding="utf-8")
-    before, _, rest = whole.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        message = f"{readme} has no {BEGIN} and {END}"
+    before, _, rest = whole.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        message = f"{readme} has no {begin} and {end}"
         raise ValueError(message)
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

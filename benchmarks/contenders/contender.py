@@ -77,6 +77,12 @@ TITLES = {
     "dbos-wal": "DBOS, with WAL",
     "langgraph": "LangGraph SqliteSaver",
     "huey": "huey",
+    "aiobreaker": "aiobreaker",
+    "circuitbreaker": "circuitbreaker",
+    "purgatory": "purgatory",
+    "hyx": "hyx",
+    "pybreaker": "pybreaker",
+    "interlock-cb": "interlock-cb",
 }
 
 
