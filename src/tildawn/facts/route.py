@@ -27,6 +27,9 @@ class RouteTurned(FactData, frozen=True):
     #: Instant of the next check, 0 for none; and the wait before it.
     due: int = 0
     wait_ms: int = 0
+    #: What its calls are like and which model they ask, for whoever tests it after a restart.
+    kind: str = ""
+    model: str = ""
 
 
 class RouteChecked(FactData, frozen=True):

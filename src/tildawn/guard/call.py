@@ -34,9 +34,11 @@ import msgspec
 from tildawn.clock import Clock
 from tildawn.errors import Effect, NotPermitted, TildawnError
 from tildawn.facts.call import CallDispatched, CallSettled
+from tildawn.facts.fact import Fact
 from tildawn.guard import budget, retry
 from tildawn.guard.attempt import Ran
 from tildawn.guard.commit import Patience
+from tildawn.guard.deadline import Alarms
 from tildawn.guard.doubt import Doubts, invalid
 from tildawn.guard.fallback import STAY, Fallback, worse
 from tildawn.guard.fault import Seen, cancelled
@@ -53,7 +55,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CallRow
 from tildawn.projections.route import HealthRow, Sent
-from tildawn.units import SECOND, Micros, MicroUsd
+from tildawn.units import SECOND, Micros, MicroUsd, Seq
 
 
 class Next(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +100,16 @@ class Door:
         self._doubts = Doubts(self._means)
         self._fallback = Fallback(self._means)
         self._inside: dict[tuple[str, str], Visit] = {}
+
+    @property
+    def clock(self) -> Clock:
+        """Of the loop that the door belongs to."""
+        return self._means.clock
+
+    @property
+    def alarms(self) -> Alarms:
+        """Of the loop that the door belongs to."""
+        return self._means.alarms
 
     def abandoned(self) -> tuple[Abandoned, ...]:
         """The tries that would not end when their time was over, for the watch list.
@@ -147,6 +159,30 @@ class Door:
         self._inside[place] = visit
         try:
             return await self._pass(visit)
+        finally:
+            del self._inside[place]
+            visit.leave()
+
+    async def test(self, request: CallRequest, leave: Pass) -> None:
+        """Make one attempt that no run waits for, to see whether a route is back.
+
+        Args:
+            request: of `PROBES` in place of a run.
+            leave: of `Gate.testing`; it is given back.
+
+        Raises:
+            TildawnError: the ledger did not take a fact.
+            asyncio.CancelledError: the caller was cancelled; the try was ended first.
+        """
+        clock = self._means.clock
+        until = Micros(clock.mono() + 2 * leave.limit.limit)
+        visit = Visit(self._means.ledger, request, _nobody, until=until)
+        place = (request.run, request.path)
+        self._inside[place] = visit
+        try:
+            await self._dispatched(visit, leave)
+            if visit.leave_of_gate is not None:
+                await self._send(visit)
         finally:
             del self._inside[place]
             visit.leave()
@@ -421,6 +457,10 @@ class Door:
             )  # fmt: skip
         visit.leave_if_cancelled()
         return Stale()
+
+
+def _nobody(_seq: Seq, _fact: Fact, _text: bytes | None) -> None:
+    """Takes the final record of a call that no run waits for."""
 
 
 def _unknown_price(request: CallRequest) -> NotPermitted:

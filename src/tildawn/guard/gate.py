@@ -5,6 +5,7 @@ limiter, bulkhead), keeps count of who is inside, and writes the facts of what t
 """
 
 from random import Random
+from typing import cast
 
 import msgspec
 
@@ -12,19 +13,28 @@ from tildawn.clock import Clock
 from tildawn.errors import Busy
 from tildawn.facts.call import CallDispatched, CallSettled
 from tildawn.facts.fact import FactData
-from tildawn.facts.route import RouteLimitMoved, RoutePolicyAdopted, RouteTurned
+from tildawn.facts.route import RouteChecked, RouteLimitMoved, RoutePolicyAdopted, RouteTurned
 from tildawn.guard import breaker, limiter, recovery
 from tildawn.guard.deadline import Alarms
 from tildawn.guard.health import WORDS_EVERY, Health, Place, Waiting, turn_of
 from tildawn.guard.mode import TRIALS, effective
 from tildawn.guard.policy import Class, Mode, PolicyOf
-from tildawn.guard.request import CallRequest, Later
+from tildawn.guard.request import PROBES, CallRequest, Later
 from tildawn.guard.timeout import Limit
 from tildawn.ledger.entry import Committed, Outcome
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.attempts import BAD, kind_of
-from tildawn.projections.route import PRESSURE, HealthRow, Sent, health_of, turned, word_of
+from tildawn.projections.route import (
+    PRESSURE,
+    HealthRow,
+    Sent,
+    checked,
+    health_of,
+    out_of_service,
+    turned,
+    word_of,
+)
 from tildawn.units import MILLISECOND, SECOND, Micros, MicroUsd, Seq
 
 
@@ -32,7 +42,10 @@ SHORT_WAIT = Micros(10 * SECOND)
 """Waits up to this long are made at the gate; longer ones are the engine's."""
 
 AGAIN = Micros(2 * SECOND)
-"""When to come again while another attempt tests the route."""
+"""When to come again while another attempt tests the route, or has its place."""
+
+CROWD = 25
+"""So many more that wait put that off by a second: a thousand must not knock all the time."""
 
 CHECK_TAKES = Micros(3 * SECOND)
 """The longest that a free check may take; whoever waits comes when it is over."""
@@ -115,6 +128,17 @@ class Gate:
         """
         return list(self._routes.values())
 
+    def remember(self) -> None:
+        """Take up the routes that were out of service when the last process ended.
+
+        Raises:
+            TildawnError: the house cannot be read.
+        """
+        with self._ledger.read() as reader:
+            rows = out_of_service(reader)
+        for row in rows:
+            self.health(row.route, cast("Class", row.kind or "http"))
+
     def mode(self, health: Health) -> Mode:
         """Whether the rules act on a route now; the owner's words are read every second.
 
@@ -172,6 +196,7 @@ class Gate:
             asyncio.CancelledError: the caller went away; nothing is held.
         """
         health = self.health(request.route, request.kind)
+        health.kind, health.model = request.kind, request.model
         began = self._clock.mono()
         leave = Pass(
             health=health, place=(request.run, request.path), mode=self.mode(health),
@@ -229,10 +254,14 @@ class Gate:
         cheapest = health.cheapest()
         mine = request.reserve or MicroUsd(0)
         if health.testing or (cheapest is not None and cheapest < mine):
-            return Later(Micros(self._clock.wall() + AGAIN), "route-open")
+            return Later(self._soon(health), "route-open")
         leave.probe = health.testing = True
         leave.generation = health.row.generation
         return None
+
+    def _soon(self, health: Health) -> Micros:
+        waiting = len(health.waiting) + health.bulkhead.waiting
+        return Micros(self._clock.wall() + AGAIN + waiting // CROWD * SECOND)
 
     def _forced(self, health: Health) -> str:
         word = health.word
@@ -301,7 +330,7 @@ class Gate:
             raise
         if leave.inside:
             return None
-        return Later(Micros(self._clock.wall() + AGAIN), "full")
+        return Later(self._soon(leave.health), "full")
 
     def _back(self, leave: Pass) -> None:
         """Give back what was taken for an attempt that is not sent."""
@@ -336,6 +365,18 @@ class Gate:
         elif limit.limit < leave.limit.limit:
             said = f"timeout {limit.limit // MILLISECOND} ms"
             leave.would = f"{leave.would}, {said}" if leave.would else said
+
+    def testing(self, health: Health, *, limit: Limit) -> Pass:
+        """Leave for an attempt that nobody needs, past all rules but that there is only one.
+
+        Raises:
+            Nothing.
+        """
+        health.testing = True
+        return Pass(
+            health=health, place=(PROBES, health.row.route), mode="on", limit=limit,
+            generation=health.row.generation, probe=True,
+        )  # fmt: skip
 
     # -- after an attempt ------------------------------------------------------------------
 
@@ -483,6 +524,32 @@ class Gate:
         except Busy:
             return  # the next attempt that ends says the same
         health.turning, health.retest = fact.state, False
+
+    def checked(self, fact: RouteChecked, then: RouteTurned | None, health: Health) -> None:
+        """Put on record what asking for a sign of life gave, and what follows from it.
+
+        Raises:
+            TildawnError: the house takes no facts.
+        """
+        entries = [self._ledger.draft(fact)]
+        if then is not None:
+            entries.append(self._ledger.draft(then))
+        row = health.row
+        at = Micros(entries[-1].fact.at)
+
+        def done(outcome: Outcome) -> None:
+            health.turning = ""
+            if isinstance(outcome, Committed):
+                health.follow(checked(health.row, fact))
+                if then is not None:
+                    outage = -1 if then.state == "closed" else health.row.outage
+                    health.follow(turned(health.row, then, at=at, outage=outage))
+            else:
+                self._reload(health)
+
+        expect = unchanged(row.route, generation=row.generation, state=row.state)
+        self._ledger.submit(entries, expect=[expect], done=done)
+        health.turning = then.state if then is not None else row.state
 
     def _reload(self, health: Health) -> None:
         with self._ledger.read() as reader:

@@ -4,6 +4,8 @@ What it is not: a second truth.  The row changes only when a fact is committed, 
 that the projection itself uses; a process that was killed reads it again and goes on.
 """
 
+from typing import cast
+
 import msgspec
 
 from tildawn.clock import Clock
@@ -13,7 +15,7 @@ from tildawn.guard import recovery, timeout
 from tildawn.guard.bulkhead import Bulkhead
 from tildawn.guard.deadline import Alarms
 from tildawn.guard.latency import Ring
-from tildawn.guard.policy import RoutePolicy
+from tildawn.guard.policy import Class, RoutePolicy
 from tildawn.guard.timeout import Limit
 from tildawn.projections.attempts import Outcome, outcomes, samples
 from tildawn.projections.route import PRESSURE, HealthRow, Sent, WordRow, sent_on, settled
@@ -48,6 +50,9 @@ class Health:
         self.word: WordRow | None = None
         self.everywhere: WordRow | None = None
         self.words_read: int | None = None
+        #: Of the last call that asked for leave.
+        self.kind: Class = cast("Class", row.kind) if row.kind else policy.kind
+        self.model = row.model
         #: Set while a change of state is on its way to the disk: the state that comes.
         self.turning: str = ""
         #: Whether an attempt that tests the other side is under way, from its admission on.
@@ -209,4 +214,6 @@ def turn_of(
         why=why,
         due=health.clock.wall() + made if wait else 0,
         wait_ms=remembered // MILLISECOND,
+        kind=health.kind,
+        model=health.model,
     )

@@ -58,6 +58,9 @@ def queue_time(wire: Wire, now: Micros) -> Micros:
     return wire.queued if since is None else Micros(wire.queued + now - since)
 
 
+PROBES = "probe"
+"""In place of a run, for calls that only find out whether a route is back."""
+
 ChildStarted = Callable[[int, str], Awaitable[None]]
 """Told the process id and the start time of a child; returns once that is on the disk."""
 

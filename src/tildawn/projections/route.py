@@ -54,6 +54,9 @@ class HealthRow(Row, frozen=True, kw_only=True):
     generation: int
     cause: str
     why: str
+    #: Of the calls on it, since its breaker turned for the first time.
+    kind: str
+    model: str
     #: When the present state began, and when the other side is asked next.
     since: int
     due: int
@@ -143,7 +146,7 @@ def fresh(route: str) -> HealthRow:
         Nothing.
     """
     return HealthRow(
-        route=route, state="closed", generation=0, cause="", why="", since=0, due=0, wait_ms=0, streak=0, relapses=0, fresh=0, recovered=0, probing=-1, outage=-1, parked=0,
+        route=route, state="closed", generation=0, cause="", why="", kind="", model="", since=0, due=0, wait_ms=0, streak=0, relapses=0, fresh=0, recovered=0, probing=-1, outage=-1, parked=0,
         turn=0, turn_tokens=0, policy="", trials=0, promoted="", attempts=0, last=0, limit_ms=0,
         basis="", outcomes=b"", samples=b"", probes=b"",
     )  # fmt: skip
@@ -280,6 +283,8 @@ def turned(row: HealthRow, said: RouteTurned, *, at: Micros, outage: int) -> Hea
         generation=said.generation,
         cause=said.cause,
         why=said.why,
+        kind=said.kind or row.kind,
+        model=said.model or row.model,
         since=at,
         due=said.due,
         wait_ms=said.wait_ms,
@@ -426,6 +431,15 @@ def word_of(reader: Reader, route: str) -> WordRow | None:
         Nothing.
     """
     return reader.get(WordRow, route)
+
+
+def out_of_service(reader: Reader) -> list[HealthRow]:
+    """The routes whose breaker is not closed, by name.
+
+    Raises:
+        Nothing.
+    """
+    return reader.rows(HealthRow, "state <> 'closed'")
 
 
 def routes(reader: Reader) -> list[HealthRow]:

@@ -13,6 +13,7 @@ from tildawn.clock import Clock
 from tildawn.errors import TildawnError
 from tildawn.facts.house import ClockJumped, MachineSlept
 from tildawn.guard.call import Door
+from tildawn.guard.probe import Prober
 from tildawn.guard.recover import doubt_ended, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
@@ -46,10 +47,13 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
 class Turning:
     """What the loops turn on."""
 
-    def __init__(self, ledger: Ledger, door: Door, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, door: Door, clock: Clock, *, prober: Prober | None = None
+    ) -> None:
         """Take the open house's parts, and look at the clocks for the first time."""
         self.ledger = ledger
         self.door = door
+        self.prober = prober
         self.clock = clock
         self.wall, self.mono = clock.wall(), clock.mono()
 
@@ -69,6 +73,16 @@ async def clear_up(on: Turning) -> None:
     for child in stubborn:
         _log.warning("process %d of run %s will not end", child.pid, child.run)
     await doubt_ended(on.ledger, spare=inside)
+
+
+async def ask_again(on: Turning) -> None:
+    """Ask the other sides of routes that are out of service whether they are back.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+    """
+    if on.prober is not None:
+        await on.prober.turn()
 
 
 async def watch_clock(on: Turning) -> None:
@@ -112,6 +126,13 @@ LOOPS: tuple[Loop, ...] = (
         turn=clear_up,
     ),
     Loop(
+        name="probe",
+        owner="guard",
+        period=SECOND,
+        leaves="a paid probe in doubt, which recovery finds",
+        turn=ask_again,
+    ),
+    Loop(
         name="clock",
         owner="runtime",
         period=LOOK,
@@ -126,7 +147,7 @@ LOOPS: tuple[Loop, ...] = (
         turn=sweep,
     ),
 )
-"""Schedules, probes, checkpoints and notices join this table with their parts."""
+"""Schedules, checkpoints and notices join this table with their parts."""
 
 
 async def turn_for_ever(loop: Loop, on: Turning) -> None:

@@ -122,20 +122,29 @@ def check(routes: Mapping[str, RouteSettings]) -> None:
 
 
 def _wrong(said: RouteSettings) -> Iterator[str]:
-    kinds: list[Class] = [cast("Class", said.kind)] if said.kind else ["http"]
-    timeout = _timeout(said, PRESETS[kinds[0]].timeout)
-    if timeout.least > timeout.most:
-        yield "timeout_least is above timeout"
-    if said.deadline is not None and said.timeout is not None and said.deadline < said.timeout:
-        yield "deadline is below timeout; one attempt alone may take longer than its call"
-    if (said.least or BreakerPolicy().least) > (said.window or BreakerPolicy().window):
+    yield from _wrong_times(said)
+    breaker = BreakerPolicy()
+    if (said.least or breaker.least) > (said.window or breaker.window):
         yield "least is above window"
-    if (said.check_first or 0) > (said.check_longest or RecoveryPolicy().longest):
-        yield "check_first is above check_longest"
     if said.limiter and (said.burst or said.every):
         yield "limiter names what burst and every say again; give one of them"
     if (said.burst is None) != (said.every is None):
         yield "burst and every belong together"
+    yield from _wrong_money(said)
+
+
+def _wrong_times(said: RouteSettings) -> Iterator[str]:
+    kind = cast("Class", said.kind or "http")
+    timeout = _timeout(said, PRESETS[kind].timeout)
+    if timeout.least > timeout.most:
+        yield "timeout_least is above timeout"
+    if said.deadline is not None and said.timeout is not None and said.deadline < said.timeout:
+        yield "deadline is below timeout; one attempt alone may take longer than its call"
+    if (said.check_first or 0) > (said.check_longest or RecoveryPolicy().longest):
+        yield "check_first is above check_longest"
+
+
+def _wrong_money(said: RouteSettings) -> Iterator[str]:
     for name in ("usd_a_day", "probe_usd_an_hour"):
         try:
             _usd(getattr(said, name))
@@ -147,7 +156,10 @@ def _wrong(said: RouteSettings) -> Iterator[str]:
     except BadValue:
         priced = False
     if word not in {"deny", "free", "assume"} or not priced or (amount and word != "assume"):
-        yield f"unknown_price cannot be {said.unknown_price!r}; it is deny, free or such as 'assume 0.05'"
+        yield (
+            f"unknown_price cannot be {said.unknown_price!r};"
+            " it is deny, free or such as 'assume 0.05'"
+        )
 
 
 def _timeout(said: RouteSettings, preset: TimeoutPolicy) -> TimeoutPolicy:

@@ -295,19 +295,21 @@ def shown(kind: Kind, value: object) -> str:
     """
     if value is None:
         return "as the kind of its calls"
-    if kind is Kind.DURATION and isinstance(value, int):
-        for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-            if value % (size * SECOND) == 0:
-                return f"{value // (size * SECOND)}{unit}"
-        return f"{value // 1_000}ms"
     if isinstance(value, int):
-        return str(value)
+        return _duration_shown(value) if kind is Kind.DURATION else str(value)
     if isinstance(value, Mapping):
         table = cast("Mapping[str, int]", value)
         return ", ".join(f"{name}={number}" for name, number in table.items()) or "none"
     if isinstance(value, tuple):
         return ", ".join(cast("tuple[str, ...]", value)) or "none"
     return str(value) or '""'
+
+
+def _duration_shown(value: int) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        if value % (size * SECOND) == 0:
+            return f"{value // (size * SECOND)}{unit}"
+    return f"{value // 1_000}ms"
 
 
 def value_of(setting: Setting, raw: object, *, where: str) -> object:

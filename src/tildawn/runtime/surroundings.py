@@ -13,6 +13,7 @@ import httpx2
 from tildawn.clock import Clock
 from tildawn.guard.call import Door
 from tildawn.guard.mode import parse
+from tildawn.guard.probe import Prober
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.dialect import dialect
@@ -21,6 +22,7 @@ from tildawn.providers.port import Provider
 from tildawn.providers.prices import Prices
 from tildawn.providers.wire import Wires
 from tildawn.runtime.outside.calls import Calls
+from tildawn.runtime.outside.signs import ProviderSigns
 from tildawn.runtime.outside.world import Models, World
 from tildawn.runtime.policies import Policies
 from tildawn.runtime.setting import SIMULATOR, ProviderSettings, Settings
@@ -47,6 +49,7 @@ class Surroundings:
         """Join the parts; use `surroundings_of`."""
         self.calls = calls
         self.door = door
+        self.prober = Prober(door, ProviderSigns(world))
         self._world = world
         self._provider = provider
 

@@ -58,7 +58,7 @@ async def working(
     house.furnish(context)
     for make_ready in prepare:
         make_ready(house.engine)
-    turning = Turning(house.ledger, outside.door, house.clock)
+    turning = Turning(house.ledger, outside.door, house.clock, prober=outside.prober)
     try:
         # Children of the last holder are gone before any run that had one begins again.
         await clear_up(turning)
