@@ -189,6 +189,12 @@ def test_an_answer_takes_a_token_and_never_more_than_there_are() -> None:
     assert cause(["server"] * 4 + ["bad_request"] + ["server"]) == "failure-tokens"
 
 
+def test_our_own_mistakes_add_no_token() -> None:
+    """A plan that asks for something impossible tells nothing of the other side."""
+    assert cause(["server", "bad_request"] * 5, every=8 * SECOND) == ""
+    assert cause(["server", "rate-asked"] * 5, every=8 * SECOND) == ""
+
+
 def test_an_empty_bucket_does_not_drain_ahead() -> None:
     """The first failure after an hour of answers begins a minute of its own."""
     quiet = came([""], end=NOON - HOUR)
@@ -217,9 +223,17 @@ def test_the_shortest_story_is_named_where_several_rules_hold(kinds, named) -> N
 @pytest.mark.parametrize("jump", [-HOUR, HOUR])
 def test_a_clock_that_jumps_by_an_hour_opens_nothing(jump) -> None:
     """Somebody set the clock; the other side did nothing."""
-    outcomes = came(["", "timeout", "", "server", ""], every=10 * SECOND)
+    outcomes = came(["", "timeout", "", "server", "server"], every=10 * SECOND)
 
     assert tripped(outcomes, POLICY, now=Micros(NOON + jump)) is None
+    assert tripped(outcomes + came([""], end=NOON + jump), POLICY, now=Micros(NOON + jump)) is None
+
+
+def test_a_clock_that_is_set_back_gives_no_tokens() -> None:
+    """Time that runs backwards must not undo what has drained."""
+    outcomes = came(["server"] * 6, every=MINUTE)
+
+    assert tripped(outcomes, only(tokens=5), now=Micros(NOON - HOUR)) is None
 
 
 @pytest.mark.parametrize("kind", ["timeout", "server"])

@@ -142,6 +142,15 @@ def test_a_clock_that_was_set_back_stops_no_probes_for_long(back) -> None:
     assert 25 <= sent <= 3 * 25 + 2
 
 
+def test_a_clock_that_was_set_back_gives_one_probe_and_not_the_hour_again() -> None:
+    """The first one after it says that all before it were earlier, whatever their clock said."""
+    before = [Probe(Micros(NOON + 24 * HOUR), PRICE)] * 25
+    first = Probe(NOON, PRICE)
+
+    assert paid_allowed(before, POLICY, cost=PRICE, now=NOON) == 0
+    assert paid_allowed([*before[1:], first], POLICY, cost=PRICE, now=NOON) == NOON + HOUR + SECOND
+
+
 # -- the way up ----------------------------------------------------------------------------
 
 

@@ -69,11 +69,18 @@ def tripped(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) 
     Raises:
         Nothing.
     """
-    return (
-        _in_a_row(outcomes, policy, now=now)
-        or _share(outcomes, policy, now=now)
-        or _tokens(outcomes, policy, now=now)
-    )
+    # Counted once, and each rule asked only where so many could be enough: this runs after every
+    # attempt, and most routes are well most of the time.
+    failures = len([one for one in outcomes if one.kind in BAD])
+    if not failures:
+        return None
+    if failures >= policy.in_a_row and (trip := _in_a_row(outcomes, policy, now=now)):
+        return trip
+    if failures * 100 >= policy.least * policy.share and (
+        trip := _share(outcomes, policy, now=now)
+    ):
+        return trip
+    return _tokens(outcomes, policy, now=now) if failures >= policy.tokens else None
 
 
 def blocks(kind: str) -> Trip | None:
@@ -190,7 +197,7 @@ def _drained(level: int, since: int, drain: int, *, at: int) -> tuple[int, int]:
     Whole tokens drain, so five failures within a minute are five.  The minutes of an empty
     bucket do not count, nor those by which the clock was set back.
     """
-    if level == 0 or at < since or drain <= 0:
+    if at < since or drain <= 0:
         return level, at
     gone = min((at - since) // drain, level)
     return (0, at) if gone == level else (level - gone, since + gone * drain)
