@@ -48,7 +48,7 @@ def test_a_stopped_scope_refuses_what_costs_and_lets_pass_what_does_not(play, ho
 
 
 def test_a_retry_that_the_budget_refuses_ends_the_call(play, house) -> None:
-    """What was assumed for the first attempt is spent, as far as anybody knows."""
+    """What is held for the first attempt is spent, as far as anybody knows."""
 
     async def scene(s) -> None:
         s.world.script = [s.fault("network")]
@@ -59,7 +59,7 @@ def test_a_retry_that_the_budget_refuses_ends_the_call(play, house) -> None:
     house.limit("night", 100)
     play(scene)
     row = house.row()
-    assert ("settled", "budget-spent", 60, 60) == (row.state, row.fault, row.spend, row.assumed)
+    assert ("settled", "budget-spent", 0, 60) == (row.state, row.fault, row.spend, row.held)
     assert "unknown" == row.effect, "the refusal says nothing about the attempt before it"
 
 
@@ -88,7 +88,7 @@ def test_a_price_that_became_unknown_does_not_hide_what_was_sent(play, house) ->
     house.limit("night", 5)
     play(scene)
     assert ["CallDispatched", "CallDoubted", "CallRefused"] == house.kinds()[:3]
-    assert (0, 5) == (house.budget("night").reserved, house.budget("night").assumed)
+    assert (0, 5) == (house.budget("night").reserved, house.budget("night").held)
 
 
 # -- a sick disk ---------------------------------------------------------------------------

@@ -106,8 +106,9 @@ def test_a_killed_process_leaves_nothing_that_cannot_be_settled(
     assert {dead[0], dead[1], dead[4]} == set(stage.world.keys)
     assert 3 == len(stage.world.keys)
     assert 6 == house.kinds().count("CallDoubted")
-    # Six lost attempts without a bill, and three more whose bill said nothing.
+    # Six attempts were lost, one of them did not happen, and three more had an answer without a
+    # bill.
     night = house.budget("night")
-    assert (90, 90, 0) == (night.spent, night.assumed, night.reserved)
+    assert (50, 30, 30, 0) == (night.held, night.spent, night.assumed, night.reserved)
 
     assert State.PROVEN == house.verdict().state, house.verdict()

@@ -199,8 +199,9 @@ class Machine(RuleBasedStateMachine):
             row = reader.get(BudgetRow, "night")
             calls = reader.rows(CallRow)
         assert row.overrun == 0
-        assert row.spent + row.reserved <= CAP
+        assert row.spent + row.reserved + row.held <= CAP
         assert row.reserved == sum(call.reserve for call in calls)
+        assert row.held == sum(call.held for call in calls)
         assert row.spent == sum(call.spend for call in calls)
         assert row.assumed == sum(call.assumed for call in calls)
         assert all(call.reserve == 0 for call in calls if call.state != "dispatched")

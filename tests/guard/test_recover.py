@@ -15,7 +15,7 @@ from tildawn.projections.tally import children, under_way
 from tildawn.units import Micros
 
 
-def test_a_call_of_an_ended_run_is_doubted_and_its_money_assumed(play, house) -> None:
+def test_a_call_of_an_ended_run_is_doubted_and_its_money_held(play, house) -> None:
     """Nobody will come back for it, and the sums of the night must close."""
 
     async def scene(s) -> None:
@@ -29,7 +29,7 @@ def test_a_call_of_an_ended_run_is_doubted_and_its_money_assumed(play, house) ->
     house.limit("night", 100)
     play(scene)
     budget = house.budget("night")
-    assert (40, 40, 0) == (budget.spent, budget.assumed, budget.reserved)
+    assert (40, 0, 0) == (budget.held, budget.spent, budget.reserved)
     assert ("unknown", "run-ended") == (house.row().state, house.facts()[1].data.why)
 
 

@@ -42,6 +42,7 @@ from tildawn.guard.deadline import Alarms
 from tildawn.guard.doubt import Doubts, invalid
 from tildawn.guard.fallback import STAY, Fallback, worse
 from tildawn.guard.fault import Seen, cancelled
+from tildawn.guard.funds import expected
 from tildawn.guard.gate import Gate, Pass, alone
 from tildawn.guard.ladder import BLOCKED
 from tildawn.guard.late import Abandoned
@@ -52,10 +53,9 @@ from tildawn.guard.request import Answer, CallRequest, Ended, Final, Later, Stal
 from tildawn.guard.visit import Visit
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.ledger import Ledger
-from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CallRow
 from tildawn.projections.route import HealthRow, Sent
-from tildawn.units import SECOND, Micros, MicroUsd, Seq
+from tildawn.units import SECOND, Micros, Seq
 
 
 class Next(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +207,7 @@ class Door:
         """Everything before the call; None means: it is dispatched, go."""
         while True:
             request = visit.request
-            if request.reserve is None and request.unattended:  # 5
+            if request.reserve is None and self._means.funds(visit) is None:  # 5
                 return await self._refuse(visit, _unknown_price(request))
             leave = await self.gate.enter(request, until=self._fallback.patience(visit))  # 6, 7, 8
             if isinstance(leave, Later):
@@ -232,8 +232,11 @@ class Door:
             return await self._unsent(visit) if visit.cancelled else None
         visit.leave_of_gate = None
         self.gate.unsent(leave)
-        if isinstance(answer.row, BudgetRow):
-            error = budget.refusal(answer.row, visit.request.reserve or MicroUsd(0))
+        if answer.why == budget.WHY:
+            funds = visit.record.funds
+            error = budget.refusal(
+                answer.row, funds.amount, scopes=funds.scopes, tokens=funds.tokens
+            )
             said = await self._fallback.lower(visit, error.code, None)
             return await self._refuse(visit, error) if said == STAY else said
         if isinstance(answer.row, HealthRow):
@@ -260,12 +263,15 @@ class Door:
     async def _dispatch(self, visit: Visit, leave: Pass) -> Committed | Unmet:
         means, request = self._means, visit.request
         limit = means.limit_of(visit)
+        funds = means.funds(visit, probe=leave.probe)
+        assert funds is not None, "what has no price was refused before it asked for leave"
+        visit.record.funds = funds
         entry = visit.record.dispatched(
             visit.attempt + 1, key=visit.key, leave=leave,
             deadline=Micros(means.clock.wall() + limit), limit=limit,
         )  # fmt: skip
         expect = visit.expect()
-        expect += budget.reservation(request.budgets, request.reserve or MicroUsd(0))
+        expect += expected(request, funds)
         if leave.probe:
             expect.append(alone(request.route))
 

@@ -13,6 +13,7 @@ from tildawn.guard import retry
 from tildawn.guard.attempt import Ran, Try, Work
 from tildawn.guard.commit import Committer
 from tildawn.guard.deadline import Alarms
+from tildawn.guard.funds import Funds, funds_of
 from tildawn.guard.late import Latecomers
 from tildawn.guard.policy import PolicyOf
 from tildawn.guard.request import Answer, Attempt, Ended, Later
@@ -51,6 +52,16 @@ class Means:
         """
         request = visit.request
         return request.retry or self.policies(request.route, request.kind).retry
+
+    def funds(self, visit: Visit, *, probe: bool = False) -> Funds | None:
+        """The money of an attempt that begins now; None where its price is unknown and refused.
+
+        Raises:
+            BadSetting: the rule of the route for unknown prices is none.
+        """
+        request = visit.request
+        policy = self.policies(request.route, request.kind)
+        return funds_of(request, policy=policy, now=self.clock.wall(), probe=probe)
 
     # -- running ---------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from tildawn.facts.call import (
 from tildawn.facts.fact import FactData, Payload
 from tildawn.guard.attempt import Ran
 from tildawn.guard.fault import Seen
+from tildawn.guard.funds import Funds
 from tildawn.guard.gate import Pass
 from tildawn.guard.request import Answer, CallRequest, Found
 from tildawn.guard.retry import RULES
@@ -39,7 +40,7 @@ ASKED_LEAST, ASKED_MOST = SECOND, 3_600 * SECOND
 class Recorder:
     """Drafts the facts of one call."""
 
-    __slots__ = ("_ledger", "_request", "instead", "tier")
+    __slots__ = ("_ledger", "_request", "funds", "instead", "tier")
 
     def __init__(
         self, ledger: Ledger, request: CallRequest, *, tier: str = "", instead: str = ""
@@ -54,6 +55,8 @@ class Recorder:
         """
         self._ledger = ledger
         self._request = request
+        #: Of the attempt under way.
+        self.funds = Funds(amount=request.reserve or MicroUsd(0))
         self.tier = tier
         self.instead = instead
 
@@ -78,8 +81,9 @@ class Recorder:
         data = CallDispatched(
             name=request.name, route=request.route, attempt=attempt, key=key,
             args=request.args_digest, repeat=request.repeat, deadline=deadline,
-            timeout_ms=-(-limit // MILLISECOND), reserve_micro_usd=request.reserve or 0,
-            reserve_tokens=request.reserve_tokens, budgets=request.budgets, model=request.model,
+            timeout_ms=-(-limit // MILLISECOND), reserve_micro_usd=self.funds.amount,
+            reserve_tokens=self.funds.tokens, worst_micro_usd=self.funds.worst,
+            budgets=self.funds.names or request.budgets, model=request.model,
             simulated=request.simulated, what=what.digest if what else "",
             about=about.digest if about else "", generation=leave.generation, probe=leave.probe,
             turn=leave.turn, turn_tokens=leave.turn_tokens,
@@ -242,7 +246,7 @@ class Recorder:
         Raises:
             Nothing.
         """
-        reserve = self._request.reserve
+        reserve = self.funds.amount
         if answer.spend_source == "none" and reserve:
             return reserve, "assumed"
         return answer.spend, answer.spend_source
@@ -255,7 +259,7 @@ class Recorder:
         Raises:
             Nothing.
         """
-        reserve = self._request.reserve
+        reserve = self.funds.amount
         if answer is not None and answer.spend_source != "none":
             return answer.spend, answer.spend_source
         if fault.cost is not None:

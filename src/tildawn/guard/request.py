@@ -111,14 +111,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt brought back.
 
     ``value`` is JSON text; ``blobs`` are the SHA-256 names of blobs that it refers to.
-    ``spend_source`` is reported, computed or none; with none, the reservation is booked as
+    ``spend_source`` is ``reported``, the name of the table it was counted with, ``computed`` for
+    a sum of several, or ``none``; with none, the reservation is booked as
     assumed.
     """
 
     value: bytes
     blobs: tuple[str, ...] = ()
     spend: MicroUsd = MicroUsd(0)
-    spend_source: Literal["reported", "computed", "none"] = "none"
+    spend_source: str = "none"
     tokens_in: int = 0
     tokens_out: int = 0
     #: Of a stream, milliseconds until its first piece, time in our queues left out.
@@ -223,6 +224,10 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: The most that one attempt can cost; None where nobody knows.
     reserve: MicroUsd | None = MicroUsd(0)
     reserve_tokens: int = 0
+    #: The most that the bill can be where ``reserve`` is an estimate below it.
+    worst: MicroUsd = MicroUsd(0)
+    #: The most that all attempts of the call may cost together; None for no such limit.
+    most: MicroUsd | None = None
     #: Scopes, narrowest first.
     budgets: tuple[str, ...] = ()
     #: Nobody is there to watch the bill: an unknown price is refused.
