@@ -1,5 +1,6 @@
 """Plans as values: canonical bytes, digests, routes."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from tildawn.facts.plan import (
     MapOf,
     Mode,
     Night,
+    Patience,
     Plan,
     Repeat,
     Role,
@@ -95,6 +97,21 @@ def test_the_bytes_of_a_plan_do_not_drift():
         b'"trial":false,"when":null}],"night":{"budget":null,"report_minute":null,"stop":'
         b'{"in_a_row":3,"total":5},"window":null,"zone":null},"required_env":[],"version":1}'
     ) == plan_bytes(_plan(fields))
+
+
+def test_patience_is_in_the_bytes_only_where_the_author_said_it():
+    """It came after plans were first kept: those of before must stay the same plans."""
+    silent = _plan(MapOf(()))
+    [item] = silent.items
+    for patience, interactive in ((Patience.BATCH, False), (Patience.INTERACTIVE, True)):
+        step = msgspec.structs.replace(item.steps[0], patience=patience)
+        said = msgspec.structs.replace(item, steps=(step,))
+        plan = msgspec.structs.replace(silent, items=(said,))
+
+        assert b"patience" not in plan_bytes(silent)
+        assert plan == plan_from(plan_bytes(plan))
+        assert plan.items[0].steps[0].interactive is interactive
+    assert silent.items[0].steps[0].interactive is False
 
 
 def test_an_accepted_plan_is_named_by_all_it_was_made_from():

@@ -16,7 +16,7 @@ from tildawn.facts.call import CallAnsweredLate, CallDispatched, CallServed, Cal
 from tildawn.facts.run import RunAccepted
 from tildawn.guard.deadline import Alarms
 from tildawn.guard.fault import InvalidAnswer
-from tildawn.guard.ladder import EXACT, GLOBAL, LIMITS, PROCEDURAL, RELATED, Served
+from tildawn.guard.ladder import EXACT, GLOBAL, LIMITS, PROCEDURAL, RELATED, TIERS, Served
 from tildawn.guard.picture import check_picture
 from tildawn.guard.request import Answer, Attempt, Local
 from tildawn.ids import Ids
@@ -38,7 +38,6 @@ from tildawn.runtime.outside.stock import (
     words,
 )
 from tildawn.runtime.outside.tiers import (
-    TIERS,
     activation,
     picture_tiers,
     remotes_of,
@@ -449,10 +448,13 @@ def test_each_accepted_model_is_asked_on_a_route_of_its_own():
     options = CallOptions(
         model="m", route="art:hero", accepts=("dear", "cheap", "unpriced"), tiers=("exact",)
     )
-    made = remotes_of("image", options, prepare)
+    made = remotes_of("image", options, prepare, primary="m")
     assert [(one.name, one.route, one.reserve_tokens, one.kind) for one in made] == [
         ("dear", "p:dear", 7, "image"), ("cheap", "p:cheap", 7, "image"),
         ("unpriced", "p:unpriced", 7, "image"),
     ]  # fmt: skip
     limited = msgspec.structs.replace(options, max_cost=MicroUsd(50))
-    assert [one.name for one in remotes_of("image", limited, prepare)] == ["cheap", "unpriced"]
+    assert [one.name for one in remotes_of("image", limited, prepare, primary="m")] == [
+        "cheap",
+        "unpriced",
+    ]

@@ -48,6 +48,13 @@ class Lane(StrEnum):
     MAINTENANCE = "maintenance"
 
 
+class Patience(StrEnum):
+    """Whether somebody waits in front of a call, or it has the night."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
 class Mode(StrEnum):
     """What a template may become, and how what is substituted is kept from meaning more.
 
@@ -208,11 +215,21 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Micros
     max_cost: MicroUsd | None = None
     model: str | None = None
+    #: Other models that may answer.
     accepts: tuple[str, ...] = ()
+    #: Names of local tiers that may stand in for an answer.
     tiers: tuple[str, ...] = ()
+    #: Left out of the bytes where the author said nothing, so that plans of before there was
+    #: patience keep their digests; it means `Patience.BATCH` for ever.
+    patience: Patience | msgspec.UnsetType = msgspec.UNSET
     #: Further tries after the first; None leaves it to the rules of the fault.
     retry: int | None = None
     approve: bool = False
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody waits in front of it."""
+        return self.patience is Patience.INTERACTIVE
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

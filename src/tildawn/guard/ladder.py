@@ -30,6 +30,13 @@ ACTIVATION = Micros(2 * SECOND)
 
 EXACT, RELATED, GLOBAL, PROCEDURAL = "exact", "related", "global", "procedural"
 
+TIERS: Mapping[str, tuple[str, ...]] = {
+    "image": (EXACT, RELATED, GLOBAL, PROCEDURAL),
+    "chat": (EXACT,),
+}
+"""The local tiers of each kind of step, best first.  A text for another request is no answer, so
+a chat has only the exact one."""
+
 LIMITS: Mapping[str, Micros] = {
     EXACT: Micros(40 * MILLISECOND),
     RELATED: Micros(80 * MILLISECOND),

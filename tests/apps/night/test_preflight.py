@@ -273,6 +273,28 @@ def test_reserved_keys_of_steps_are_refused_too(bedroom):
     assert "approve" in found.message
 
 
+def test_a_model_without_a_price_is_refused_whether_it_is_asked_first_or_accepted(bedroom):
+    """The door refuses its calls when nobody watches: at eleven, and again at three."""
+    work = """
+  - id: one
+    steps:
+      - say: { chat: { prompt: hello }, accepts: [cheap, odd] }
+"""
+    asked = []
+
+    def priced(step, model):
+        asked.append((step.name, model))
+        return model == "cheap"
+
+    said = {"provider": provider(), "models": MODELS}
+    found = look(bedroom, work, priced=priced, **said)
+    assert codes(found) == ["unknown-price", "unknown-price"]
+    assert "sim-chat" in found[0].message
+    assert "odd" in found[1].message
+    assert asked == [("say", "sim-chat"), ("say", "cheap"), ("say", "odd")]
+    assert look(bedroom, work, priced=lambda *_: True, **said) == ()
+
+
 def test_a_question_may_not_offer_words_that_mean_something_else(bedroom):
     """The answer "cancel" would cancel the question."""
     [found] = look(

@@ -179,6 +179,46 @@ STEPS = {
             ),
         ],
     ),
+    "a tier that nobody has": (
+        "- s: { image: { prompt: x, size: 8x8 }, tiers: [exakt, related] }",
+        [
+            (
+                "plan.yaml:7:55: no 'exakt' stands in for an answer of the step 's'; did you mean 'exact'?"
+            )
+        ],
+    ),
+    "a tier of another kind": (
+        "- s: { chat: { prompt: x }, tiers: [exact, related] }",
+        [("plan.yaml:7:50: no 'related' stands in for an answer of the step 's'; expected exact")],
+    ),
+    "a misspelt patience": (
+        "- s: { chat: { prompt: x }, patience: interactiv }",
+        ["plan.yaml:7:45: patience in the step 's' is 'interactiv'; did you mean 'interactive'?"],
+    ),
+    "a ladder where nobody else can answer": (
+        "- s: { file: { read: x }, accepts: [m], tiers: [exact], patience: batch }",
+        [
+            (
+                "plan.yaml:7:33: accepts in a step of the kind file; expected it at steps that "
+                "ask a model"
+            ),
+            (
+                "plan.yaml:7:47: tiers in a step of the kind file; expected it at steps that ask "
+                "a model"
+            ),
+            (
+                "plan.yaml:7:63: patience in a step of the kind file; expected it at steps that "
+                "ask a model"
+            ),
+        ],
+    ),
+    "a model that is accepted twice": (
+        "- s: { chat: { prompt: x }, model: big, accepts: [small, small, big] }",
+        [
+            "plan.yaml:7:64: 'small' a second time in the step 's'; expected each name once",
+            "plan.yaml:7:71: 'big' a second time in the step 's'; expected each name once",
+        ],
+    ),
     "a key that nothing acts on yet": (
         "- s: { file: { read: x }, approve: true }",
         [

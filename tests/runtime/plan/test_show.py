@@ -206,6 +206,50 @@ def test_the_schema_accepts_the_example_and_refuses_a_misspelling():
     assert "$.work[0].evidence[0] fits 0 of oneOf" in faults
 
 
+def test_the_dearest_model_that_may_answer_is_the_worst_cost(compiled):
+    """The cheap one may be down all night."""
+    plan = compiled(
+        "version: 1\nwork: [ { id: a, steps: [ { p: { image: { prompt: x, size: 8x8 }, model: big, "
+        "accepts: [small, huge], tiers: [global, exact], patience: interactive } } ] } ]"
+    )
+    prices = {"big": MicroUsd(5), "small": MicroUsd(1), "huge": MicroUsd(9)}
+
+    shown = show(plan, lambda _, __, model: prices.get(model or ""))
+
+    [step] = shown.items[0].steps
+    assert (9, ("small", "huge"), ("global", "exact"), True) == (
+        step.worst_micro_usd, step.accepts, step.tiers, step.interactive,
+    )  # fmt: skip
+    assert "model big, or small or huge, else what is global or exact, somebody waits" in show_text(
+        shown
+    )
+    del prices["small"]
+    assert ("a.p",) == show(plan, lambda _, __, model: prices.get(model or "")).unpriced
+
+
+def test_what_a_kind_does_not_have_is_not_published_for_it():
+    """An editor that offers tiers at a file offers what is then refused."""
+    schema = json.loads(plan_schema())
+    item = schema["properties"]["work"]["items"]["properties"]
+    bodies = item["steps"]["items"]["additionalProperties"]["oneOf"]
+    tiers = {
+        next(kind for kind in BUILTIN.kinds if kind in body["properties"]): (
+            body["properties"].get("tiers", {}).get("items", {}).get("enum"),
+            {"accepts", "patience", "model"} & set(body["properties"]),
+        )
+        for body in bodies
+    }
+
+    ladder = {"accepts", "patience", "model"}
+    assert tiers == {
+        "chat": (["exact"], ladder),
+        "image": (["exact", "related", "global", "procedural"], ladder),
+        "http": (None, set()),
+        "shell": (None, set()),
+        "file": (None, set()),
+    }
+
+
 def test_no_reserved_key_is_published():
     """A completion that is then refused would be a trap."""
     schema = json.loads(plan_schema())

@@ -106,6 +106,7 @@ class _Walk:
             route=step.route, repeat=step.repeat.value, timeout=step.timeout,
             max_cost=step.max_cost, model=step.model or "", retry=_tries(step),
             accepts=step.accepts, tiers=step.tiers, folder=self._folder,
+            patience="interactive" if step.interactive else "batch",
         )  # fmt: skip
         return await self._ctx.outside(step.name, step.kind, fields, options)
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -58,6 +58,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     provider: Provider | None = None
     models: Models = Models()
+    #: Whether a step may ask that model although nobody watches the bill; None asks nobody.
+    priced: Callable[[Step, str], bool] | None = None
     #: The variable that holds the provider's key.
     key_variable: str = ""
     at_window: bool = False
@@ -84,6 +86,7 @@ async def preflight(compiled: Compiled, around: Surroundings) -> tuple[Finding, 
         *_tasks(compiled),
         *_hours(compiled, around),
         *_space(around.house),
+        *_prices(compiled, around),
     ]
     if asks_models(compiled):
         found += await _models(compiled, around)
@@ -127,8 +130,6 @@ def _reserved(compiled: Compiled) -> Iterator[Finding]:
             "when": item.when is not None, "must": item.must, "trial": item.trial,
             "lane": item.lane is not Lane.OWNER,
             "approve": any(step.approve for step in item.steps),
-            "tiers": any(step.tiers for step in item.steps),
-            "accepts": any(step.accepts for step in item.steps),
         }  # fmt: skip
         for name in sorted(name for name, there in used.items() if there):
             yield Finding(
@@ -234,6 +235,22 @@ def _space(house: Path) -> Iterator[Finding]:
             message=f"{folder} has {free // 1_000_000} MB free; a night needs 100 MB",
             fixes=("make room on that disk",),
         )
+
+
+def _prices(compiled: Compiled, around: Surroundings) -> Iterator[Finding]:
+    """Models whose calls the door would refuse, the accepted ones like the one that is asked."""
+    defaults = {"chat": around.models.chat, "image": around.models.image}
+    if around.priced is None:
+        return
+    for item, step in _steps(compiled):
+        asked = (step.model or defaults.get(step.kind, ""), *step.accepts)
+        for model in asked if BUILTIN.kinds[step.kind].model else ():
+            if model and not around.priced(step, model):
+                yield Finding(
+                    code="unknown-price",
+                    message=f"{item.id}.{step.name}: nobody knows the price of {model}",
+                    fixes=("max_cost: … at the step", "the price of that model in prices.toml"),
+                )
 
 
 # -- the provider -------------------------------------------------------------------------------

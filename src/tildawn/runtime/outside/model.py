@@ -40,9 +40,10 @@ def chat(
     def ask(under: CallOptions) -> Prepared:
         return _chat(world, fields, under, simulated=simulated)
 
+    primary = ask(options)
     return msgspec.structs.replace(
-        ask(options),
-        remotes=remotes_of("chat", options, ask),
+        primary,
+        remotes=remotes_of("chat", options, ask, primary=primary.model),
         locals=text_tiers(
             tiers_of("chat", options), ledger=world.ledger, clock=world.clock, hands=world.hands,
             simulated=simulated,
@@ -101,11 +102,11 @@ def image(
     def ask(under: CallOptions) -> Prepared:
         return _image(world, fields, under, simulated=simulated)
 
-    wanted = _wanted(fields, simulated=simulated)
+    primary, wanted = ask(options), _wanted(fields, simulated=simulated)
     return msgspec.structs.replace(
-        ask(options),
+        primary,
         about=wanted.about if wanted is not None else b"",
-        remotes=remotes_of("image", options, ask),
+        remotes=remotes_of("image", options, ask, primary=primary.model),
         locals=() if wanted is None else picture_tiers(
             tiers_of("image", options), wanted, ledger=world.ledger, clock=world.clock,
             hands=world.hands,

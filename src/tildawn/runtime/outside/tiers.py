@@ -14,6 +14,7 @@ from tildawn.guard.ladder import (
     LIMITS,
     PROCEDURAL,
     RELATED,
+    TIERS,
     Served,
     climb,
 )
@@ -23,14 +24,6 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.runtime.outside.kind import CallOptions, Prepared
 from tildawn.runtime.outside.stock import Hands, Stock, Wanted
 from tildawn.units import Micros
-
-
-TIERS: Mapping[str, tuple[str, ...]] = {
-    "image": (EXACT, RELATED, GLOBAL, PROCEDURAL),
-    "chat": (EXACT,),
-}
-"""The local tiers of each kind of step, in the order of their worth.  A text of another request
-is no answer, so a chat has only the exact one."""
 
 
 def tiers_of(kind: str, options: CallOptions) -> tuple[str, ...]:
@@ -108,7 +101,11 @@ def picture_tiers(
 
 
 def remotes_of(
-    kind: Class, options: CallOptions, prepare: Callable[[CallOptions], Prepared]
+    kind: Class,
+    options: CallOptions,
+    prepare: Callable[[CallOptions], Prepared],
+    *,
+    primary: str,
 ) -> tuple[Remote, ...]:
     """The other models that a call accepts, each on a route of its own.
 
@@ -118,11 +115,12 @@ def remotes_of(
         kind: ``chat`` or ``image``.
         options: of the call; each model is asked under the same limits.
         prepare: makes the same call ready under other options.
+        primary: the model that is asked first.
 
     Raises:
         Nothing.
     """
-    asked = [prepare(options.asking(model)) for model in options.accepts]
+    asked = [prepare(options.asking(model)) for model in options.accepts if model != primary]
     return tuple(
         Remote(
             name=one.model, route=one.route, model=one.model, perform=one.perform,

@@ -20,6 +20,7 @@ from tildawn.facts.plan import (
     Text,
     Value,
 )
+from tildawn.guard.ladder import TIERS
 from tildawn.runtime.plan.form import ANY, ARTIFACT, NUMBER, TEXT, Form, form_of_schema, record
 from tildawn.runtime.plan.kinds import EvidenceKind, Kind, Reach, Registry, written
 from tildawn.runtime.plan.problem import Mark
@@ -91,6 +92,7 @@ CHAT = Kind(
     repeat=_safe,
     reach=lambda _: (Reach("ask", "a model"),),
     model=True,
+    tiers=TIERS["chat"],
     output=_chat_output,
 )
 
@@ -106,6 +108,7 @@ IMAGE = Kind(
     repeat=_safe,
     reach=lambda _: (Reach("draw", "a model"),),
     model=True,
+    tiers=TIERS["image"],
     output=lambda _: ARTIFACT,
 )
 
@@ -466,8 +469,8 @@ EVIDENCE = (
     ),
 )
 
-#: Approval, the ladder, conditions, lanes and trials have shapes; nothing acts on them yet.
-RESERVED = frozenset({"accepts", "approve", "lane", "must", "tiers", "trial", "when"})
+#: Approval, conditions, lanes and trials have shapes; nothing acts on them yet.
+RESERVED = frozenset({"approve", "lane", "must", "trial", "when"})
 
 BUILTIN = Registry(reserved=RESERVED).extended(
     kinds=(CHAT, IMAGE, HTTP, SHELL, FILE), evidence=EVIDENCE

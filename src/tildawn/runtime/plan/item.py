@@ -7,6 +7,8 @@ use are looked at when all entries are read (``compile``).
 import re
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
+
 from tildawn.facts.plan import (
     Entry,
     Evidence,
@@ -16,6 +18,7 @@ from tildawn.facts.plan import (
     MapOf,
     Need,
     Once,
+    Patience,
     Repeat,
     Step,
     TaskRef,
@@ -288,10 +291,9 @@ class _StepReader:
 
     def _step(self, kind: Kind, fields: MapOf, held: dict[str, Held]) -> Step:
         generic = ItemDraft(self._name, self._key.mark, held)
-        if "model" in held and not kind.model:
-            found = f"model in a step of the kind {kind.name}"
-            self._problems.add(held["model"].key, found, expected="it at steps that ask a model")
-        repeat = generic.text("repeat")
+        model = (generic.text("model") or self._draft.text("model")) if kind.model else None
+        self._ladder(kind, held, model)
+        repeat, patience = generic.text("repeat"), generic.text("patience")
         return Step(
             name=self._name,
             kind=kind.name,
@@ -300,12 +302,39 @@ class _StepReader:
             repeat=Repeat(repeat) if repeat is not None else kind.repeat(fields),
             timeout=Micros(generic.number("timeout") or kind.timeout),
             max_cost=generic.money("max_cost"),
-            model=(generic.text("model") or self._draft.text("model")) if kind.model else None,
+            model=model,
             accepts=_texts(generic.value("accepts")),
             tiers=_texts(generic.value("tiers")),
+            patience=Patience(patience) if patience is not None else UNSET,
             retry=generic.number("retry"),
             approve=generic.value("approve") == Fixed(value=True),
         )
+
+    def _ladder(self, kind: Kind, held: dict[str, Held], model: str | None) -> None:
+        """Who else may answer, and what may stand in: only where the kind has such."""
+        needs = {"model": kind.model, "accepts": kind.model, "tiers": kind.tiers}
+        for name, there in {**needs, "patience": kind.tiers}.items():
+            if name in held and not there:
+                found = f"{name} in a step of the kind {kind.name}"
+                expected = "it at steps that ask a model"
+                self._problems.add(held[name].key, found, expected=expected)
+        if kind.model and "accepts" in held:
+            self._names(held["accepts"], known=None, taken=() if model is None else (model,))
+        if kind.tiers and "tiers" in held:
+            self._names(held["tiers"], known=kind.tiers, taken=())
+
+    def _names(self, held: Held, *, known: tuple[str, ...] | None, taken: tuple[str, ...]) -> None:
+        """Each name at most once, and one that the kind has."""
+        seen = set(taken)
+        for node in held.node.items if isinstance(held.node, Sequence) else ():
+            name = node.text if isinstance(node, Scalar) else ""
+            if name in seen:
+                found = f"{name!r:.80} a second time in the step {self._name!r}"
+                self._problems.add(node.mark, found, expected="each name once")
+            elif name and known is not None and name not in known:
+                what = "no {} stands in for an answer of the step " + repr(self._name)
+                self._problems.unknown(node.mark, what, name, known)
+            seen.add(name)
 
 
 def _texts(value: Value | None) -> tuple[str, ...]:

@@ -59,8 +59,10 @@ class Kind:
     timeout: Micros
     repeat: Callable[[MapOf], Repeat]
     reach: Callable[[MapOf], tuple[Reach, ...]]
-    #: Asks a model, so that it needs a provider and takes ``model``.
+    #: Asks a model, so that it needs a provider and takes ``model`` and ``accepts``.
     model: bool = False
+    #: Names of what may stand in for its answer.
+    tiers: tuple[str, ...] = ()
     route: Callable[[MapOf], str | None] = _no_route
     output: Callable[[MapOf], Form] = _any
     check: Check = _nothing

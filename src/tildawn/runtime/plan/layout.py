@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from zoneinfo import available_timezones
 
-from tildawn.facts.plan import Fixed, Lane, Mode, Once, Repeat, Value, When
+from tildawn.facts.plan import Fixed, Lane, Mode, Once, Patience, Repeat, Value, When
 from tildawn.runtime.plan.document import Node
 from tildawn.runtime.plan.kinds import EvidenceKind, Kind, Registry
 from tildawn.runtime.plan.problem import nearest
@@ -114,15 +114,20 @@ NEED = RecordShape(
     )
 )
 
+_MODEL = TextShape(pattern=_WORD, form="the name of a model")
+#: Which tiers there are depends on the kind.
+_TIER = TextShape(pattern=_WORD, form="the name of a tier")
+
 GENERIC: tuple[FieldSpec, ...] = (
     FieldSpec("timeout", DURATION, help="the whole call, retries included"),
     FieldSpec("route", TextShape(pattern=_WORD, form="a name without spaces such as shop:create")),
     FieldSpec("repeat", _choice(Repeat), help="what a lost answer allows"),
     FieldSpec("max_cost", MONEY),
-    FieldSpec("model", TextShape(pattern=_WORD, form="the name of a model")),
+    FieldSpec("model", _MODEL),
     FieldSpec("retry", IntShape(0, 20), help="further tries after the first"),
-    FieldSpec("accepts", ListShape(TextShape(), least=1), help="other models that may answer"),
-    FieldSpec("tiers", ListShape(TextShape(), least=1), help="what may stand in for an answer"),
+    FieldSpec("accepts", ListShape(_MODEL, least=1), help="other models that may answer"),
+    FieldSpec("tiers", ListShape(_TIER, least=1), help="what may stand in for an answer"),
+    FieldSpec("patience", _choice(Patience), help="interactive where somebody waits for it"),
     FieldSpec("approve", BoolShape(), help="ask before doing it"),
 )
 
@@ -172,7 +177,7 @@ def item_shape(registry: Registry) -> RecordShape:
             FieldSpec("needs", LaterShape(_needs_schema()), help="items that come first"),
             FieldSpec("concurrency", IntShape(1, 1_000), help="runs at the same time"),
             FieldSpec("priority", IntShape(-100, 100), help="higher goes first"),
-            FieldSpec("model", TextShape(pattern=_WORD, form="the name of a model")),
+            FieldSpec("model", _MODEL),
             FieldSpec("lane", _choice(Lane)),
             FieldSpec("must", BoolShape()),
             FieldSpec("when", TextShape(Mode.VALUE)),
@@ -199,9 +204,13 @@ def _steps_schema(registry: Registry) -> Schema:
 
 def _step_schema(kind: Kind, generic: Schema) -> Schema:
     own = {**kind.shape.schema(), "description": kind.help}
+    has = {"model": kind.model, "accepts": kind.model, "tiers": kind.tiers, "patience": kind.tiers}
+    beside = {name: said for name, said in generic.items() if has.get(name, True)}
+    if kind.tiers:
+        beside["tiers"] = ListShape(ChoiceShape(kind.tiers), least=1).schema()
     return {
         "type": "object",
-        "properties": {kind.name: own, **generic},
+        "properties": {kind.name: own, **beside},
         "required": [kind.name],
         "additionalProperties": False,
     }

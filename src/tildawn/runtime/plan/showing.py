@@ -26,8 +26,13 @@ class ShownStep(msgspec.Struct, frozen=True):
     repeat: str
     route: str | None
     model: str | None
-    #: None when the price is not known.
+    #: Of the dearest model that may answer; None when a price is not known.
     worst_micro_usd: MicroUsd | None
+    #: Other models that may answer, and what may stand in.
+    accepts: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    #: Whether somebody waits in front of it.
+    interactive: bool = False
 
 
 class ShownItem(msgspec.Struct, frozen=True):
@@ -120,11 +125,18 @@ def _item(item: Item, worst_cost: WorstCost, registry: Registry) -> ShownItem:
 
 
 def _step(step: Step, worst_cost: WorstCost, registry: Registry) -> ShownStep:
+    kind = registry.kinds[step.kind]
     worst: MicroUsd | None = step.max_cost
     if worst is None:
-        asks = registry.kinds[step.kind].model
-        worst = worst_cost(step.kind, step.fields, step.model) if asks else MicroUsd(0)
-    return ShownStep(step.name, step.kind, step.repeat.value, step.route, step.model, worst)
+        models = (step.model, *step.accepts) if kind.model else ()
+        costs = [worst_cost(step.kind, step.fields, model) for model in models]
+        known = [cost for cost in costs if cost is not None]
+        worst = max(known, default=MicroUsd(0)) if len(known) == len(costs) else None
+    tiers = step.tiers or (kind.tiers if step.interactive else ())
+    return ShownStep(
+        step.name, step.kind, step.repeat.value, step.route, step.model, worst,
+        step.accepts, tiers, step.interactive,
+    )  # fmt: skip
 
 
 def _sum(costs: list[MicroUsd | None]) -> MicroUsd | None:
@@ -188,6 +200,9 @@ def _step_line(step: ShownStep) -> str:
     details = [step.kind, f"repeat {step.repeat}"]
     details += [f"route {step.route}"] if step.route is not None else []
     details += [f"model {step.model}"] if step.model is not None else []
+    details += [f"or {' or '.join(step.accepts)}"] if step.accepts else []
+    details += [f"else what is {' or '.join(step.tiers)}"] if step.tiers else []
+    details += ["somebody waits"] if step.interactive else []
     if step.worst_micro_usd != 0:
         details.append(f"at most {_usd(step.worst_micro_usd)}")
     return f"{step.name}: {', '.join(details)}"
