@@ -4,7 +4,18 @@ What it is not: their code, nor a face.
 """
 
 from tildawn.runtime.operation import AnyOperation
-from tildawn.runtime.operations import budget, house, listing, plan, report, route, run, showing
+from tildawn.runtime.operations import (
+    budget,
+    house,
+    letter,
+    listing,
+    plan,
+    repair,
+    report,
+    route,
+    run,
+    showing,
+)
 
 
 OPERATIONS: tuple[AnyOperation, ...] = (
@@ -18,6 +29,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     run.RESUME,
     run.RETRY,
     run.ANSWER,
+    letter.DEAD,
+    letter.ACKNOWLEDGE,
     budget.BUDGET,
     budget.LIMIT,
     route.ROUTES,
@@ -28,6 +41,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     route.SLO,
     report.REPORT,
     house.VERIFY,
+    repair.REPAIR_PLAN,
+    repair.REPAIR_APPLY,
     house.DOCTOR,
     house.CONFIG,
     house.LEAVE,

@@ -17,6 +17,7 @@ from tildawn.errors import LedgerBroken, UnknownName
 from tildawn.facts.picture import Drawn
 from tildawn.ledger.blobs import read_blob
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.reader import Reader
 from tildawn.picture import read_picture
 from tildawn.projections.damage import (
     Candidate,
@@ -26,7 +27,7 @@ from tildawn.projections.damage import (
     pictures_after,
     used_blobs,
 )
-from tildawn.projections.picture import PictureLostRow, PictureRow, PictureRuleRow
+from tildawn.projections.picture import PictureLostRow, PictureRow, PictureRuleRow, RepairRow
 
 
 PAGE = 256
@@ -67,6 +68,15 @@ class RepairPlan(msgspec.Struct, frozen=True, kw_only=True):
     def hash(self) -> str:
         """SHA-256 over all of it, as 64 hexadecimal digits."""
         return sha256(msgspec.json.encode(self)).hexdigest()
+
+
+def unfinished(reader: Reader) -> tuple[str, ...]:
+    """The hashes of plans that were begun and not ended, the oldest first.
+
+    Raises:
+        Nothing.
+    """
+    return tuple(row.plan for row in reader.rows(RepairRow, "ended < 0", order="begun"))
 
 
 # -- the plan ---------------------------------------------------------------------------------
@@ -145,16 +155,11 @@ class _Planner:
         if restore and step.blob not in self._restored:
             self._restored.add(step.blob)
             self._steps.append(Step(do="restore", blob=step.blob, was=restore))
-        measured = _as(step, "measure", was=was)
-        self._steps.append(
-            msgspec.structs.replace(
-                measured,
-                media=drawn.media,
-                width=drawn.width,
-                height=drawn.height,
-                size_bytes=drawn.size_bytes,
-            )  # fmt: skip
-        )
+        measured = msgspec.structs.replace(
+            step, do="measure", was=was, media=drawn.media, width=drawn.width,
+            height=drawn.height, size_bytes=drawn.size_bytes,
+        )  # fmt: skip
+        self._steps.append(measured)
 
     def _found(self, blob: str) -> tuple[Drawn | None, str, tuple[str, str] | None]:
         """The picture, why its file must be put back first, and why there is none."""
