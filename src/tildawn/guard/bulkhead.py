@@ -14,7 +14,7 @@ from tildawn.units import Micros
 class Bulkhead:
     """One of a route; belongs to one event loop.
 
-    Whoever was let in leaves exactly once.  A place that comes free is handed over in the same
+    Whoever was let in leaves, and only one time.  A place that comes free is handed over in the same
     step in which it comes free, so nobody overtakes and no wake-up is lost.
     """
 
