@@ -14,8 +14,8 @@ from tildawn.units import Micros
 class Bulkhead:
     """One of a route; belongs to one event loop.
 
-    Whoever was let in leaves, and only one time.  A place that comes free is handed over in the same
-    step in which it comes free, so nobody overtakes and no wake-up is lost.
+    Whoever was let in leaves, and only one time.  A place that comes free is handed over in the
+    same step in which it comes free, so nobody overtakes and no wake-up is lost.
     """
 
     __slots__ = ("_alarms", "_inside", "_limit", "_queue")
