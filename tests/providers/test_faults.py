@@ -140,7 +140,7 @@ async def test_an_answer_that_never_ends_is_cut_at_the_limit(stage) -> None:
         out = Outgoing(method="GET", url=f"{s.url}/sim/images/0123456789abcdef-900x900.png")
         with pytest.raises(Fault) as caught:
             await s.wires.exchange(out, limit=1_000)
-        assert caught.value.kind is FaultKind.INVALID_ANSWER
+        assert caught.value.kind is FaultKind.TOO_LARGE
         assert "longer than 1000 bytes" in caught.value.detail
 
 
@@ -258,7 +258,7 @@ async def test_a_host_that_does_not_speak_tls_is_sent_nothing() -> None:
     provider = OpenAiCompatible(dialect("sim"), wires=wires, key="secret-key", base_url=base_url)
     with pytest.raises(Fault) as caught:
         await provider.chat(CHAT, idempotency_key="k")
-    assert (caught.value.kind, caught.value.sent) == (FaultKind.NETWORK, False)
+    assert (caught.value.kind, caught.value.sent) == (FaultKind.TLS, False)
     assert got
     assert not any(b"secret-key" in one for one in got)
     await provider.aclose()

@@ -173,7 +173,9 @@ def _call_error(told: Told, data: CallSettled) -> TildawnError:
 _E = TypeVar("_E", bound=TildawnError)
 
 # Faults that asking again cannot mend before a person does something.
-_HOPELESS = frozenset({"auth", "quota", "bad_request", "refused_content", "unknown"})
+_HOPELESS = frozenset({
+    "auth", "quota", "bad_request", "refused_content", "tls", "too_large", "unknown",
+})  # fmt: skip
 
 
 def _rebuild(error: type[_E], what: str, record: Record, **fields: object) -> _E:

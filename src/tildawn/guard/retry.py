@@ -27,8 +27,8 @@ RULES: Mapping[str, Rule] = {
     "invalid_answer": Rule(2),
     "not_found": Rule(1),
 }
-"""A kind that is not here is tried once: auth and quota need a person, a bad request stays bad,
-and what fits no class is not understood. Source: the error classes of the specification."""
+"""A kind that is not here is tried once: auth, quota and tls need a person, a bad request stays
+bad, what was too large would be so again, and what fits no class is not understood. Source: the error classes of the specification."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,11 +11,14 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from tildawn.errors import Effect
-from tildawn.units import Micros, MicroUsd
+from tildawn.units import SECOND, Micros, MicroUsd
 
 
 DETAIL_CHARS = 500
 """The longest detail of a fault; enough for a provider's sentence, too short for a document."""
+
+WAIT_MOST = Micros(7 * 24 * 3_600 * SECOND)
+"""The longest wait that another side may ask for; more is believed to be this."""
 
 SUCCESS, REDIRECTS = range(200, 300), range(300, 400)
 CLIENT_ERRORS, SERVER_ERRORS = range(400, 500), range(500, 600)
@@ -34,6 +37,10 @@ class FaultKind(StrEnum):
     QUOTA = "quota"
     REFUSED_CONTENT = "refused_content"
     BAD_REQUEST = "bad_request"
+    #: The other side could not prove who it is, or speaks no TLS: a person has to look at it.
+    TLS = "tls"
+    #: More bytes than we take; asking again would bring them again.
+    TOO_LARGE = "too_large"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
 
@@ -124,25 +131,30 @@ def retry_after(*, seconds_or_date: str | None, millis: str | None, now: Micros)
         now: the instant now, for dates.
 
     Returns:
-        Microseconds >= 0, or None if neither header can be read.
+        Microseconds from 0 to `WAIT_MOST`, or None if neither header can be read: a refusal
+        stays what it is, and says nothing about when to come again.
 
     Raises:
         Nothing.
     """
     if millis is not None and _NUMBER.fullmatch(millis.strip()):
-        return Micros(round(float(millis) * 1_000))
+        return _believed(float(millis) * 1_000)
     if seconds_or_date is None:
         return None
     text = seconds_or_date.strip()
     if _NUMBER.fullmatch(text):
-        return Micros(round(float(text) * 1_000_000))
+        return _believed(float(text) * 1_000_000)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if when.tzinfo is None:  # "-0000" in the old style: a UTC time without a zone
-        when = when.replace(tzinfo=UTC)
-    return Micros(max(int(when.timestamp()) * 1_000_000 - now, 0))
+        if when.tzinfo is None:  # "-0000" in the old style: a UTC time without a zone
+            when = when.replace(tzinfo=UTC)
+        return _believed(int(when.timestamp()) * 1_000_000 - now)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None  # the reader of dates has ways of its own to stumble
+
+
+def _believed(wait: float) -> Micros:
+    return Micros(round(min(max(wait, 0), WAIT_MOST)))
 
 
 def redact(text: str, *secrets: str) -> str:
@@ -198,7 +210,7 @@ _CONTENT = re.compile(
     r"content[_ ]policy|content[_ ]filter|moderation[_ ]blocked|safety[_ ]system", re.IGNORECASE
 )
 
-_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 #: Shapes of keys that services hand out, and whatever follows "Bearer".
 _KEY_SHAPE = re.compile(

@@ -81,7 +81,7 @@ class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
         try:
             msgspec.json.decode(self.body)
             return self.body.decode()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             return None
 
 

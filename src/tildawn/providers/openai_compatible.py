@@ -7,13 +7,12 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from decimal import ROUND_CEILING, Decimal
 
 import msgspec
 
 from tildawn.picture import read_picture
 from tildawn.providers import reply, sse
-from tildawn.providers.dialect import CostField, Dialect
+from tildawn.providers.dialect import Dialect
 from tildawn.providers.fault import Fault, FaultKind
 from tildawn.providers.port import (
     Bill,
@@ -25,11 +24,9 @@ from tildawn.providers.port import (
     EmbedRequest,
     ImageAnswer,
     ImageRequest,
-    Usage,
     Wire,
 )
 from tildawn.providers.wire import Outgoing, Wires
-from tildawn.units import MicroUsd
 
 
 TEXT_BYTES = 8 * 1024 * 1024
@@ -38,8 +35,8 @@ TEXT_BYTES = 8 * 1024 * 1024
 IMAGE_BYTES = 64 * 1024 * 1024
 """The longest answer with a picture in it, as base64."""
 
-_TICKS_IN_MICRO_USD = 10_000
-"""Source: docs.x.ai/developers/cost-tracking, 10^10 ticks to the dollar."""
+_ID_CHARS = 200
+"""The longest name of an answer that is kept."""
 
 
 class OpenAiCompatible:
@@ -284,18 +281,12 @@ class OpenAiCompatible:
 
     def _bill(self, model: str, usage: reply.Usage | None, provider_id: str | None) -> Bill:
         usage = usage or reply.Usage()
-        dialect, cost = self._dialect, None
-        if dialect.cost is CostField.DOLLARS and usage.cost is not None:
-            cost = _ceil(usage.cost * 1_000_000)
-        if dialect.cost is CostField.TICKS and usage.cost_in_usd_ticks is not None:
-            cost = _ceil(Decimal(usage.cost_in_usd_ticks) / _TICKS_IN_MICRO_USD)
-        cached = usage.prompt_tokens_details
-        tokens = Usage(
-            input_tokens=_first(usage.prompt_tokens, usage.input_tokens),
-            output_tokens=_first(usage.completion_tokens, usage.output_tokens),
-            cached_tokens=None if cached is None else cached.cached_tokens,
+        return Bill(
+            model=model,
+            usage=reply.counts(usage),
+            cost=reply.cost(usage, self._dialect.cost),
+            provider_id=provider_id and provider_id[:_ID_CHARS],
         )
-        return Bill(model=model, usage=tokens, cost=cost, provider_id=provider_id)
 
 
 def _refuse_filtered(said: reply.Said, finish: str | None, bill: Bill) -> None:
@@ -311,7 +302,7 @@ def _json_in(text: str, bill: Bill) -> str:
         inner = inner[3:-3].removeprefix("json").strip()
     try:
         msgspec.json.decode(inner)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         detail = f"the answer is no JSON: {error}"
         raise _invalid(detail, bill) from error
     return inner
@@ -323,14 +314,6 @@ def _invalid(detail: str, bill: Bill) -> Fault:
 
 def _cannot(name: str, what: str) -> Fault:
     return Fault(FaultKind.BAD_REQUEST, f"{name} cannot {what}", sent=False)
-
-
-def _ceil(micro: Decimal) -> MicroUsd:
-    return MicroUsd(int(micro.to_integral_value(ROUND_CEILING)))
-
-
-def _first(*counts: int | None) -> int | None:
-    return next((count for count in counts if count is not None), None)
 
 
 _INSTRUCTION = "Answer with one JSON document and nothing else. It must fit this JSON Schema:\n"

@@ -5,6 +5,7 @@ measure time; the caller bounds a call by cancelling it, and cancelling closes t
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -229,13 +230,15 @@ class Opened:
         Raises:
             Fault: the body breaks off, cannot be decoded or is longer than ``limit``.
         """
+        said = self._response.headers.get("content-length", "")
+        if said.isascii() and said.isdecimal() and int(said[:20]) > limit:
+            raise self._too_large(limit)  # not a byte of it is read
         total = 0
         try:
             async for piece in self._response.aiter_bytes():
                 total += len(piece)
                 if total > limit:
-                    detail = f"the answer is longer than {limit} bytes"
-                    raise Fault(FaultKind.INVALID_ANSWER, detail, sent=True, status=self.status)
+                    raise self._too_large(limit)
                 yield piece
         except httpx2.RequestError as error:
             raise _fault(error, self._out, sent=True) from error
@@ -247,6 +250,10 @@ class Opened:
             Fault: see `pieces`.
         """
         return b"".join([piece async for piece in self.pieces(limit)])
+
+    def _too_large(self, limit: int) -> Fault:
+        detail = f"the answer is longer than {limit} bytes"
+        return Fault(FaultKind.TOO_LARGE, detail, sent=True, status=self.status)
 
     async def refusal(self, clock: Clock) -> Fault:
         """The fault that an answer outside 200-299 stands for.
@@ -286,11 +293,32 @@ class Opened:
 
 def _fault(error: Exception, out: Outgoing, *, sent: bool) -> Fault:
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FaultKind.UNKNOWN)
+    if kind is FaultKind.NETWORK and _is_tls(error, sent=sent):
+        kind = FaultKind.TLS
+    if isinstance(error, httpx2.RemoteProtocolError) and not _BROKEN_OFF.search(str(error)):
+        kind = FaultKind.INVALID_ANSWER  # it is there, and speaks no HTTP that can be read
     if isinstance(error, httpx2.LocalProtocolError):
         sent = False  # bodies are bytes, so only a head can be illegal, and it stays here
     detail = f"{type(error).__name__}: {error}"
     return Fault(kind, redact(detail, *out.secrets), sent=sent)
 
+
+def _is_tls(error: BaseException | None, *, sent: bool) -> bool:
+    """Whether the two sides cannot agree on TLS; a line that went dead meanwhile is no such thing.
+
+    After the first byte of the request only the other side's explicit alert counts.
+    """
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    if error is None or isinstance(error, _LINE_WENT_DEAD):
+        return False
+    return not sent or "ALERT" in (error.reason or "")
+
+
+_LINE_WENT_DEAD = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
+_BROKEN_OFF = re.compile(r"disconnected|closed connection", re.IGNORECASE)
+"""How the library says that an answer broke off; other protocol errors are about its bytes."""
 
 #: First match wins, so narrower classes come first.
 _KINDS: tuple[tuple[type[Exception], FaultKind], ...] = (
