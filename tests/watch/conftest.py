@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tildawn.facts import call, house, night, run, step
+from tildawn.facts import call, house, night, route, run, step
 from tildawn.facts.call import CallDispatched, CallDoubted, CallSettled
 from tildawn.facts.fact import FactData, Payload, Registry
 from tildawn.facts.house import MachineSlept
@@ -41,7 +41,9 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL
 from tildawn.projections.house import HOUSE
 from tildawn.projections.night import NIGHT
+from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN
+from tildawn.projections.slo import SLO
 from tildawn.projections.step import STEP
 from tildawn.projections.story import STORY
 from tildawn.testing.clock import ManualClock
@@ -51,8 +53,10 @@ from tildawn.watch.report import Report
 
 
 BERLIN = ZoneInfo("Europe/Berlin")
-REGISTRY = Registry((*house.KINDS, *run.KINDS, *step.KINDS, *call.KINDS, *night.KINDS))
-PROJECTIONS = (RUN, STEP, CALL, NIGHT, STORY, HOUSE)
+REGISTRY = Registry(
+    (*house.KINDS, *run.KINDS, *step.KINDS, *call.KINDS, *route.KINDS, *night.KINDS)
+)
+PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE)
 
 
 def instant(text: str, *, zone: ZoneInfo = BERLIN) -> Micros:

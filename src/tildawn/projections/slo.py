@@ -14,7 +14,7 @@ import msgspec
 
 from tildawn.facts.call import CallDispatched, CallServed, CallSettled
 from tildawn.facts.fact import Fact
-from tildawn.facts.route import RouteChecked, RouteTurned
+from tildawn.facts.route import RouteChecked, RouteReviewed, RouteTurned
 from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
 from tildawn.ledger.reader import Reader
 from tildawn.projections.attempts import Outcome, kind_of, outcomes, with_outcome
@@ -27,6 +27,9 @@ from tildawn.units import MILLISECOND, SECOND, Micros, Seq
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+PROBES = "probe"
+"""In place of a run: calls that the guard makes of itself, to see whether a route is back."""
+
 ACTIVATION = 2_000
 """Milliseconds in which something else must be served. Source: the specification, < 2 s."""
 
@@ -84,6 +87,19 @@ class WouldRow(Row, frozen=True, kw_only=True):
     first: int
 
 
+class ReviewRow(Row, frozen=True, kw_only=True):
+    """A look at a route after its settings were promoted; see `RouteReviewed`."""
+
+    seq: int
+    at: int
+    route: str
+    look: str
+    good: int
+    attempts: int
+    timeouts: int
+    open_ms: int
+
+
 TRAFFIC = Table(
     name="slo_minute",
     row=TrafficRow,
@@ -93,6 +109,7 @@ TRAFFIC = Table(
 LATEST = Table(name="slo_latest", row=LatestRow, key=("route",))
 DELAY = Table(name="slo_delay", row=DelayRow, key=("route", "began_seq"))
 WOULD = Table(name="slo_would", row=WouldRow, key=("night", "route", "would"))
+REVIEW = Table(name="slo_review", row=ReviewRow, key=("seq",))
 
 
 # -- folds ---------------------------------------------------------------------------------
@@ -194,16 +211,27 @@ def _delay(route: str, began: int, wait_ms: int, get: Get) -> Iterable[Change]:
     yield Put(msgspec.structs.replace(row, wait_us=wait_ms * MILLISECOND))
 
 
+def _review(seq: Seq, fact: Fact, _: Get) -> Iterable[Change]:
+    said = cast("RouteReviewed", fact.data)
+    yield Put(
+        ReviewRow(
+            seq=seq, at=fact.at, route=said.route, look=said.look, good=int(said.good),
+            attempts=said.attempts, timeouts=said.timeouts, open_ms=said.open_ms,
+        )
+    )  # fmt: skip
+
+
 SLO = Projection(
     name="slo",
     version=1,
-    tables=(TRAFFIC, LATEST, DELAY, WOULD),
+    tables=(TRAFFIC, LATEST, DELAY, WOULD, REVIEW),
     folds={
         CallDispatched: _dispatch,
         CallSettled: _settle,
         CallServed: _serve,
         RouteTurned: _turn,
         RouteChecked: _check,
+        RouteReviewed: _review,
     },
 )
 """Folded before the routes and the calls, whose rows it reads as they were."""
@@ -353,3 +381,63 @@ def would_have(reader: Reader, night: str) -> list[WouldRow]:
         Nothing.
     """
     return reader.rows(WouldRow, "night = ?", (night,))
+
+
+def reviews(reader: Reader, *, since: Micros, until: Micros) -> list[ReviewRow]:
+    """The looks at promoted routes within a window, oldest first.
+
+    Raises:
+        Nothing.
+    """
+    return reader.rows(ReviewRow, "at BETWEEN ? AND ?", (since, until))
+
+
+class Paid(msgspec.Struct, frozen=True, kw_only=True):
+    """Checks that were paid for: how many, what they cost, and where the last one ended."""
+
+    probes: int
+    micro_usd: int
+    seq: int
+
+
+def paid_probes(reader: Reader, route: str, *, since: Micros, until: Micros) -> Paid:
+    """What it cost to find out whether a route was back; work that tested it is not counted.
+
+    Raises:
+        Nothing.
+    """
+    [(probes, spent, seq)] = reader.query(
+        "SELECT count(*), coalesce(sum(spend), 0), coalesce(max(state_at), -1) FROM call"
+        " WHERE run = ? AND route = ? AND sent_at BETWEEN ? AND ?",
+        (PROBES, route, since, until),
+    )
+    return Paid(probes=probes, micro_usd=spent, seq=seq)
+
+
+class ServedSum(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of a route that something else answered: which tier, why, and how many."""
+
+    route: str
+    tier: str
+    instead: str
+    calls: int
+    first: int
+
+
+def served_instead(reader: Reader, night: str) -> list[ServedSum]:
+    """What was served in place of the primary in a night, most frequent first.
+
+    Raises:
+        Nothing.
+    """
+    rows = reader.query(
+        "SELECT call.route, call.tier, call.instead, count(*), min(call.settled) FROM call"
+        " JOIN run USING (run) WHERE run.night = ? AND call.tier <> ''"
+        " AND call.state = 'settled' AND call.fault = ''"
+        " GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3",
+        (night,),
+    )
+    return [
+        ServedSum(route=route, tier=tier, instead=instead, calls=calls, first=first)
+        for route, tier, instead, calls, first in rows
+    ]

@@ -13,6 +13,7 @@ from tildawn.ledger.reader import Reader
 from tildawn.units import Micros, Seq
 from tildawn.watch.collect import Collected, collect
 from tildawn.watch.events import anomalies_of, healed_of, stops_of, strip_of
+from tildawn.watch.guarded import came_back, guard_of, lettered, seqs_of, waits_of
 from tildawn.watch.hours import deaths_of, hours_of
 from tildawn.watch.lines import (
     counts_of,
@@ -65,15 +66,24 @@ def build_report(
 
 def _report(got: Collected, outside: Outside, *, build: str, zone: str) -> Report:
     deaths = deaths_of(got)
-    strip, hours = strip_of(got, deaths), hours_of(got, deaths)
+    hours = hours_of(got, deaths)
+    times = Times(zone, begins_at=got.begins_at, ends_at=got.ends_at)
+    guard = guard_of(got, times)
+    strip = strip_of(got, deaths, guard)
+    guard = lettered(guard, strip)
     times = Times(zone, begins_at=strip.begins_at, ends_at=strip.ends_at)
-    lines = lines_of(got, in_doubt=outside.in_doubt, simulated=outside.simulated)
+    lines = lines_of(
+        got, in_doubt=outside.in_doubt, simulated=outside.simulated, waits=waits_of(got, times)
+    )
     counts = counts_of(lines)
     differs = difference(got, lines, counts)
     needs = needs_of(got, lines, times)
     lines = numbered(lines, {need.name: need.number for need in needs if need.verdict})
     stops = stops_of(got)
-    healed = healed_of(got, outside, deaths=deaths, strip=strip, times=times)
+    healed = (
+        *healed_of(got, outside, deaths=deaths, strip=strip, times=times),
+        *came_back(guard),
+    )
     anomalies = anomalies_of(got, lines, differs=differs, outside=outside)
     seqs = [
         *(seq for need in needs for seq in need.seqs),
@@ -81,6 +91,7 @@ def _report(got: Collected, outside: Outside, *, build: str, zone: str) -> Repor
         *(seq for one in healed for seq in one.seqs),
         *(seq for one in anomalies for seq in one.seqs),
         *(change.seq for change in outside.changed),
+        *seqs_of(guard),
         *(line.seq for line in outside.money.lines),
         outside.money.seq,
         *hours.seqs,
@@ -102,6 +113,7 @@ def _report(got: Collected, outside: Outside, *, build: str, zone: str) -> Repor
         runs=lines,
         changed=outside.changed,
         healed=healed,
+        guard=guard,
         money=outside.money,
         hours=hours,
         stops=stops,

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from tildawn.projections.run import RunRow
 from tildawn.watch.collect import Collected
+from tildawn.watch.guarded import bands_of
 from tildawn.watch.hours import Death
 from tildawn.watch.money import Outside
-from tildawn.watch.report import Anomaly, Event, Healed, RunLine, StopLine, Strip, Verdict
+from tildawn.watch.report import Anomaly, Event, Guard, Healed, RunLine, StopLine, Strip, Verdict
 from tildawn.watch.words import Times, count, length, one_line
 
 
@@ -48,7 +49,7 @@ def stops_of(got: Collected) -> tuple[StopLine, ...]:
     )
 
 
-def strip_of(got: Collected, deaths: Iterable[Death]) -> Strip:
+def strip_of(got: Collected, deaths: Iterable[Death], guard: Guard) -> Strip:
     """The span of the night strip and what stands on it, letters in order of time.
 
     Raises:
@@ -69,6 +70,7 @@ def strip_of(got: Collected, deaths: Iterable[Death]) -> Strip:
         for one in got.incidents
         if one.kind == "slept"
     ]  # fmt: skip
+    events += bands_of(guard, until=got.now if got.goes_on else got.ends_at)
     night = got.night
     # A night that went on after its stop has no end there; the stop is told in words.
     if night is not None and night.state == "stopped":

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from tildawn.watch import words
 from tildawn.watch.lists import BOXES_MAX, listings_of, needs_shown
 from tildawn.watch.report import Report
+from tildawn.watch.slo import sentences
 from tildawn.watch.strip import drawing_of
 from tildawn.watch.words import Times
 
@@ -47,6 +48,7 @@ def render_html(report: Report) -> str:
         needs=needs_shown(report),
         blank=report.night is None and not report.runs,
         boxes=len(report.needs) <= BOXES_MAX,
+        levels=sentences,
         quoted=frozenset(entry.seq for entry in report.entries),
         decimals=max((words.decimals_of(line.micro_usd) for line in report.money.lines), default=2),
     )

@@ -4,7 +4,8 @@ What it is not: the verdict itself; that rule is in ``watch.verdict``.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from tildawn.projections.night import ItemRow
 from tildawn.projections.run import RunRow
@@ -31,7 +32,11 @@ TITLE_LONGEST = 400
 
 
 def lines_of(
-    got: Collected, *, in_doubt: frozenset[str], simulated: frozenset[str]
+    got: Collected,
+    *,
+    in_doubt: frozenset[str],
+    simulated: frozenset[str],
+    waits: Mapping[str, str],
 ) -> tuple[RunLine, ...]:
     """Every planned run once, in the order of the plan.
 
@@ -39,6 +44,7 @@ def lines_of(
         got: the night.
         in_doubt: runs with a call whose effect nobody knows.
         simulated: runs with a call that a simulator answered.
+        waits: for what runs wait that the guard told to come again.
 
     Returns:
         One line a run.
@@ -64,10 +70,12 @@ def lines_of(
             case = _case(
                 got, run, item=item, earlier=earlier, in_doubt=in_doubt, simulated=simulated
             )
+            case = replace(case, waits=waits.get(run.run, "") if run is not None else "")
             lines.append(_line(got, judge(case), run, item=item, title=title, row=row))
     for runs in mine.values():
         for run in runs:
             case = _case(got, run, item=None, earlier=False, in_doubt=in_doubt, simulated=simulated)
+            case = replace(case, waits=waits.get(run.run, ""))
             lines.append(_line(got, judge(case), run, item=None, title="", row=run.row))
     return tuple(lines)
 

@@ -9,6 +9,7 @@ from tildawn.watch import words
 from tildawn.watch.html import environment, times_of
 from tildawn.watch.lists import listings_of, needs_shown
 from tildawn.watch.report import Report
+from tildawn.watch.slo import sentences
 from tildawn.watch.words import one_line
 
 
@@ -34,8 +35,10 @@ def render_markdown(report: Report) -> str:
     made = environment(autoescape=False)
     made.filters["md"] = escaped
     made.filters["code"] = quoted
+    times = times_of(report)
     text = made.get_template("report.md.j2").render(
-        r=report, t=times_of(report), w=words, listings=listings_of(report),
+        r=report, t=times, w=words, listings=listings_of(report),
+        levels=sentences,
         needs=needs_shown(report), blank=report.night is None and not report.runs,
     )  # fmt: skip
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -12,6 +12,7 @@ import msgspec
 
 from tildawn.projections.run import RunRow
 from tildawn.watch.collect import Collected
+from tildawn.watch.guarded import blocked_of
 from tildawn.watch.report import Choice, Need, NightState, RunLine, Said, Verdict
 from tildawn.watch.words import Times, count, one_line
 
@@ -76,6 +77,7 @@ def needs_of(got: Collected, lines: Iterable[RunLine], times: Times) -> tuple[Ne
     ]
     needs += [_beside(got, run, listed, times) for run in got.beside]
     needs += [_refuted(line) for line in listed if line.verdict is Verdict.REFUTED]
+    needs += blocked_of(got)
     needs += _of_night(got, listed, times)
     return tuple(
         msgspec.structs.replace(need, number=number) for number, need in enumerate(needs, start=1)

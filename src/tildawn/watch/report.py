@@ -12,6 +12,8 @@ from typing import ClassVar, cast
 
 import msgspec
 
+from tildawn.watch.slo import Level
+
 
 class Verdict(StrEnum):
     """What became of one planned run.
@@ -255,6 +257,89 @@ class Strip(_Part, frozen=True, kw_only=True):
     events: tuple[Event, ...]
 
 
+class OutageLine(_Part, frozen=True, kw_only=True):
+    """A time in which a route was out of service; ``ended`` is 0 while it goes on."""
+
+    route: str
+    began: int
+    ended: int
+    #: All of it in words.
+    sentence: str
+    #: How long within the night, and the part that was our own delay.
+    open: int
+    excess: int
+    because: str
+    #: A person had to act: the key was refused, or the account used up.
+    blocked: bool
+    #: Free looks for a sign of life, and attempts that were paid for to test it.
+    checks: int
+    paid: int
+    paid_micro_usd: int
+    #: Calls that were sent nevertheless, since the breaker only watched.
+    passed: int
+    letter: str
+    seqs: tuple[int, ...]
+
+
+class ServedLine(_Part, frozen=True, kw_only=True):
+    """Calls that something else answered than what was asked first."""
+
+    route: str
+    tier: str
+    because: str
+    calls: int
+    seq: int
+
+
+class WouldLine(_Part, frozen=True, kw_only=True):
+    """What the guard would have done, were it not only watching."""
+
+    route: str
+    would: str
+    calls: int
+    seq: int
+
+
+class WaitLine(_Part, frozen=True, kw_only=True):
+    """Runs that wait now because the guard told them to come again; ``until`` is the first."""
+
+    words: str
+    route: str
+    until: int
+    runs: int
+    seq: int
+
+
+class ReviewLine(_Part, frozen=True, kw_only=True):
+    """A look at a route after its settings were promoted."""
+
+    route: str
+    look: str
+    good: bool
+    sentence: str
+    seq: int
+
+
+class Guard(_Part, frozen=True, kw_only=True):
+    """The guard at work: what it kept from being sent, what that cost, what was served instead."""
+
+    outages: tuple[OutageLine, ...]
+    served: tuple[ServedLine, ...]
+    would: tuple[WouldLine, ...]
+    waits: tuple[WaitLine, ...]
+    reviews: tuple[ReviewLine, ...]
+    levels: tuple[Level, ...]
+    #: Alarm of the night's own allowance; empty for none.
+    alarm: str
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to show; levels that were kept alone are not."""
+        missed = [level for level in self.levels if not level.kept]
+        return bool(
+            self.outages or self.served or self.would or self.waits or self.reviews or missed
+        )
+
+
 class Anomaly(_Part, frozen=True, kw_only=True):
     """Something that does not look right; said, never hidden."""
 
@@ -308,6 +393,7 @@ class Report(_Part, frozen=True, kw_only=True):
     runs: tuple[RunLine, ...]
     changed: tuple[Change, ...]
     healed: tuple[Healed, ...]
+    guard: Guard
     money: Money
     hours: Hours
     stops: tuple[StopLine, ...]

@@ -117,12 +117,13 @@ def _over(report: Report) -> bool:
 
 
 def _healed(report: Report) -> Iterator[str]:
-    words = {"crash": "crash", "calls": "call", "retried": "run", "asleep": "sleep"}
+    words = ("crash", "outage", "calls", "retried", "asleep")
     counted = {
         kind: sum(one.recovered for one in report.healed if one.kind == kind) for kind in words
     }
     parts = [
         *([count(counted["crash"], "crash", "crashes")] if counted["crash"] else []),
+        *([count(counted["outage"], "outage")] if counted["outage"] else []),
         *([count(counted["calls"], "failed call")] if counted["calls"] else []),
         *([count(counted["retried"], "failed run")] if counted["retried"] else []),
     ]

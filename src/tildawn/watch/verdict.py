@@ -32,6 +32,8 @@ class Case:
     goes_on: bool = False
     #: A check of this run waits for the owner's answer.
     asked: bool = False
+    #: For what it waits, where the guard told it to come again.
+    waits: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,8 @@ def _under_way(case: Case, run: RunRow) -> str:
     if not case.goes_on:
         return "Begun, not ended. It goes on where it was when the night does."
     if run.state == "waiting":
-        return f"Waits: {WAITS.get(run.why, run.why)}."
+        kind = run.why.partition(" ")[0]
+        return f"Waits {case.waits}." if case.waits else f"Waits: {WAITS.get(kind, run.why)}."
     return "An attempt failed; the next is due." if run.state == "scheduled" else "Under way."
 
 
@@ -295,5 +298,7 @@ WAITS = {
     "child": "for a run it began",
     "call": "for a call that is due later",
     "retry": "for its next try",
+    "later": "for a call that is due later",
+    "step": "for a step of its own",
 }
 """What a run waits for, by the code in `RunWaited`."""

@@ -62,13 +62,14 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
-def wait_of(reader: Reader, run: RunRow, times: Times) -> Wait | None:
+def wait_of(reader: Reader, run: RunRow, times: Times, *, clock: bool = True) -> Wait | None:
     """For what a run waits that the guard told to come again; None where it waits for else.
 
     Args:
         reader: one read transaction.
         run: as it is now.
         times: the zone for clock times.
+        clock: whether the words say until when.
 
     Raises:
         Nothing.
@@ -84,7 +85,7 @@ def wait_of(reader: Reader, run: RunRow, times: Times) -> Wait | None:
         reason=reason,
         route=route,
         until=run.due,
-        words=words_of(reader, reason, route=route, until=run.due, times=times),
+        words=words_of(reader, reason, route=route, until=run.due if clock else 0, times=times),
     )
 
 
