@@ -100,7 +100,7 @@ def test_the_providers_word_wins_then_the_owners_table_then_ours() -> None:
     )
     both = TABLE.over(ours)
     reported = msgspec.structs.replace(used(1_000), cost=MicroUsd(7))
-    assert both.actual("p", reported) == Cost(MicroUsd(7), "provider")
+    assert both.actual("p", reported) == Cost(MicroUsd(7), "reported")
     assert both.actual("p", used(1)) == Cost(MicroUsd(1), "user@v1")
     other = msgspec.structs.replace(used(1), model="other")
     assert both.actual("p", other) == Cost(MicroUsd(9), "table@v0")

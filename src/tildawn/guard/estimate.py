@@ -99,14 +99,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Sequence[int] = ()
 
 
-class Tariff(msgspec.Struct, frozen=True, kw_only=True):
-    """What the request costs with so many tokens of output, and whose price that is.
-
-    ``cost`` gives None where the price is unknown.
-    """
-
-    cost: Callable[[int], MicroUsd | None]
-    source: str
+Cost = Callable[[int], MicroUsd | None]
+"""What a request costs with so many tokens of output; None where the price is unknown."""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,8 +112,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     worst: MicroUsd
     #: 0 where tokens cost nothing: no limit of tokens stops a model that is free.
     tokens: int
-    #: Whose price it is, such as ``table@2026-11-20``; ``max_cost``, ``assume``, ``free``, or
-    #: empty where it is unknown.
+    #: What it rests on: ``price``, ``max_cost``, or the rule for unknown prices: ``deny``,
+    #: ``assume``, ``free``.
     source: str
 
 
@@ -139,7 +133,7 @@ def likely_output(size: Size) -> int | None:
 
 def estimate(
     size: Size,
-    tariff: Tariff | None,
+    cost: Cost,
     *,
     rule: UnknownPrice = DENY,
     max_cost: MicroUsd | None = None,
@@ -149,7 +143,7 @@ def estimate(
 
     Args:
         size: of the request.
-        tariff: what it costs, None where nobody knows.
+        cost: what it costs.
         rule: for an unknown price.
         max_cost: what the step allows one attempt, where it says so; it stands in for a price.
         unattended: nobody is there to watch the bill.
@@ -159,25 +153,19 @@ def estimate(
     """
     output = likely_output(size)
     tokens = size.input + (output or 0)
-    reserve = _cost(tariff, output)
-    if tariff is not None and reserve is not None:
-        worst = max(_cost(tariff, size.most) or reserve, reserve)
-        free = worst == 0
-        return Estimate(
-            reserve=reserve, worst=worst, tokens=0 if free else tokens, source=tariff.source
-        )
+    reserve = _known(cost, output)
+    if reserve is not None:
+        worst = max(_known(cost, size.most) or reserve, reserve)
+        return Estimate(reserve=reserve, worst=worst, tokens=tokens if worst else 0, source="price")
     if max_cost is not None:
         return Estimate(reserve=max_cost, worst=max_cost, tokens=tokens, source="max_cost")
     amount = reserve_of(None, rule, unattended=unattended)
-    source = "" if rule.kind == "deny" else rule.kind
-    return Estimate(reserve=amount, worst=amount or MicroUsd(0), tokens=tokens, source=source)
+    return Estimate(reserve=amount, worst=amount or MicroUsd(0), tokens=tokens, source=rule.kind)
 
 
-def _cost(tariff: Tariff | None, output: int | None) -> MicroUsd | None:
+def _known(cost: Cost, output: int | None) -> MicroUsd | None:
     """The cost, None where it is unknown; what costs nothing needs no bound of its output."""
-    if tariff is None:
-        return None
     if output is None:
-        return MicroUsd(0) if tariff.cost(0) == 0 == tariff.cost(1) else None
-    cost = tariff.cost(output)
-    return cost if cost is not None and cost >= 0 else None
+        return MicroUsd(0) if cost(0) == 0 == cost(1) else None
+    amount = cost(output)
+    return amount if amount is not None and amount >= 0 else None

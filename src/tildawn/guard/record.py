@@ -228,7 +228,8 @@ class Recorder:
         out = self._payload(answer.value)
         data = CallAnsweredLate(
             attempt=attempt, out=out.digest, spend_micro_usd=answer.spend,
-            spend_source=answer.spend_source, picture=answer.picture,
+            spend_source=answer.spend_source, tokens_in=answer.tokens_in,
+            tokens_out=answer.tokens_out, picture=answer.picture,
         )  # fmt: skip
         return self._draft(data, out, blobs=answer.blobs)
 

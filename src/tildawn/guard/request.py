@@ -190,6 +190,8 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     #: The most that one attempt can cost; None where nobody knows.
     reserve: MicroUsd | None = MicroUsd(0)
     reserve_tokens: int = 0
+    #: As in `CallRequest`.
+    worst: MicroUsd = MicroUsd(0)
     kind: Class = "chat"
 
 

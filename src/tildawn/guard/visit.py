@@ -91,7 +91,7 @@ class Visit(Patience):
         request = msgspec.structs.replace(
             self.primary, route=remote.route, model=remote.model, perform=remote.perform,
             validate=remote.validate, reserve=remote.reserve, kind=remote.kind, lookup=None,
-            reserve_tokens=remote.reserve_tokens,
+            reserve_tokens=remote.reserve_tokens, worst=remote.worst,
         )  # fmt: skip
         self._go_to(request, tier=remote.name, instead=instead)
 

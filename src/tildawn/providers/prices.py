@@ -1,16 +1,23 @@
 """What a request may cost at worst, and what an answer did cost.
 
 What it is not: a budget.  It turns tokens and pictures into money and keeps no account.
+
+Who is believed, in this order: the provider's own report of a cost, the ``prices.toml`` beside
+the house, the table that comes with Tildawn, and the package genai-prices where it is installed.
+Whose price it was stands with every amount.  A part of a price that is missing or negative makes
+the whole price unknown, never zero.
 """
 
 import tomllib
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 
 from tildawn.errors import BadSetting
+from tildawn.providers.market import Market, installed
 from tildawn.providers.port import Bill, ChatRequest, EmbedRequest, ImageRequest
 from tildawn.units import MicroUsd
 
@@ -19,8 +26,21 @@ MESSAGE_TOKENS = 16
 """More than any known chat template adds to a message (OpenAI: 3 and a name)."""
 
 
+FILE = "prices.toml"
+"""The user's own table, beside the settings."""
+
+REPORTED = "reported"
+"""The source of what the provider says that an answer cost."""
+
+REPORTED_MOST = 1_000_000_000_000
+"""A million dollars: whoever reports more for one answer, or less than nothing, says nothing."""
+
+
 class Cost(msgspec.Struct, frozen=True):
-    """Money and where the number comes from: ``provider``, ``table@VERSION`` or ``user@VERSION``."""
+    """Money and where the number comes from.
+
+    ``reported``, ``user@VERSION``, ``table@VERSION`` or ``genai-prices@VERSION``.
+    """
 
     amount: MicroUsd
     source: str
@@ -50,9 +70,35 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Prices:
     """A price table, or several in the order in which they are asked."""
 
-    def __init__(self, tables: tuple[tuple[str, tuple[Price, ...]], ...]) -> None:
-        """Take tables as (source, lines); use `shipped` and `parse`."""
+    def __init__(
+        self, tables: tuple[tuple[str, tuple[Price, ...]], ...], market: Market | None = None
+    ) -> None:
+        """Take tables as (source, lines), and who is asked last; use `of` and `parse`."""
         self.tables = tables
+        self.market = market
+
+    @classmethod
+    def of(cls, folder: Path, *, market: Market | None = None) -> "Prices":
+        """The prices of a house: the user's table, the shipped one, and the market.
+
+        Args:
+            folder: where the user's ``prices.toml`` may be.
+            market: who is asked last; the package genai-prices, if it is installed.
+
+        Raises:
+            BadSetting: the user's table cannot be read or understood.
+        """
+        shipped = cls.shipped()
+        known = cls(shipped.tables, market or installed())
+        file = folder / FILE
+        try:
+            text = file.read_text("utf-8")
+        except FileNotFoundError:
+            return known
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{file}: {error}"
+            raise BadSetting(message, hint="make it readable, or remove it") from error
+        return cls.parse(text).over(known)
 
     @classmethod
     def shipped(cls) -> "Prices":
@@ -95,7 +141,7 @@ class Prices:
         Raises:
             Nothing.
         """
-        return Prices(self.tables + other.tables)
+        return Prices(self.tables + other.tables, self.market or other.market)
 
     def find(self, provider: str, model: str) -> tuple[Price, str] | None:
         """The line for a model and its source; the longest matching name of the first table.
@@ -114,8 +160,7 @@ class Prices:
     ) -> Cost | None:
         """The most that a request can cost.
 
-        Input tokens are counted as bytes of UTF-8, which no byte-level tokenizer exceeds; output
-        is ``max_tokens``.
+        The output is ``max_tokens``.
 
         Returns:
             The bound, or None if the price is unknown or nothing bounds the output.
@@ -123,21 +168,54 @@ class Prices:
         Raises:
             Nothing.
         """
-        found = self.find(provider, request.model)
-        if found is None:
-            return None
-        line, source = found
+        if not isinstance(request, ChatRequest):
+            return self.bound(provider, request)
+        if request.max_tokens is not None:
+            return self.bound(provider, request, output=request.max_tokens)
+        # What costs nothing needs no bound.
+        some = self.bound(provider, request, output=1)
+        return some if some is not None and some.amount == 0 else None
+
+    def bound(
+        self, provider: str, request: ChatRequest | ImageRequest | EmbedRequest, *, output: int = 0
+    ) -> Cost | None:
+        """The most that a request can cost if its answer has so many tokens.
+
+        Args:
+            provider: the dialect's name.
+            request: counted by `input_tokens`.
+            output: tokens of the answer; for pictures and vectors it says nothing.
+
+        Returns:
+            The bound, or None if the price is unknown.
+
+        Raises:
+            Nothing.
+        """
         if isinstance(request, ImageRequest):
+            found = self.find(provider, request.model)
+            if found is None:
+                return None
+            line, source = found
             dollars = _image_price(line, request.size)
-        elif isinstance(request, EmbedRequest):
-            texts = sum(len(text.encode()) for text in request.texts)
-            dollars = _token_price(line, fresh=texts, cached=0, output=0)
-        elif request.max_tokens is None and line.output != 0:
-            dollars = None
+            return None if dollars is None else Cost(_micro(dollars), source)
+        tokens = output if isinstance(request, ChatRequest) else 0
+        used = _Used(fresh=input_tokens(request), cached=0, output=tokens)
+        return self._tokens(provider, request.model, used)
+
+    def _tokens(self, provider: str, model: str, used: "_Used") -> Cost | None:
+        found = self.find(provider, model)
+        if found is not None:
+            line, source = found
+            dollars = _token_price(line, used)
+        elif self.market is not None:
+            source = self.market.source
+            dollars = self.market.dollars(
+                provider, model, fresh=used.fresh, cached=used.cached, output=used.output
+            )
         else:
-            size = _input_bound(request)
-            dollars = _token_price(line, fresh=size, cached=0, output=request.max_tokens or 0)
-        return None if dollars is None else Cost(_micro(dollars), source)
+            return None
+        return None if dollars is None or dollars < 0 else Cost(_micro(dollars), source)
 
     def actual(self, provider: str, bill: Bill, *, image_size: str | None = None) -> Cost | None:
         """What an answer cost: the provider's word, else tokens or pictures by the table.
@@ -153,26 +231,41 @@ class Prices:
         Raises:
             Nothing.
         """
-        if bill.cost is not None:
-            return Cost(bill.cost, "provider")
-        found = self.find(provider, bill.model)
-        if found is None:
-            return None
-        line, source = found
+        if bill.cost is not None and 0 <= bill.cost <= REPORTED_MOST:
+            return Cost(bill.cost, REPORTED)
         if image_size is not None:
-            dollars = _image_price(line, image_size)
-        else:
-            usage = bill.usage
-            if usage.input_tokens is None:
-                return None
-            cached = min(usage.cached_tokens or 0, usage.input_tokens)
-            dollars = _token_price(
-                line,
-                fresh=usage.input_tokens - cached,
-                cached=cached,
-                output=usage.output_tokens or 0,
-            )
-        return None if dollars is None else Cost(_micro(dollars), source)
+            asked = ImageRequest(model=bill.model, prompt="", size=image_size)
+            return self.bound(provider, asked)
+        usage = bill.usage
+        if usage.input_tokens is None:
+            return None
+        cached = min(usage.cached_tokens or 0, usage.input_tokens)
+        used = _Used(
+            fresh=usage.input_tokens - cached, cached=cached, output=usage.output_tokens or 0
+        )
+        return self._tokens(provider, bill.model, used)
+
+
+class _Used(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one request: of input that came from no cache, of input that did, of output."""
+
+    fresh: int
+    cached: int
+    output: int
+
+
+def input_tokens(request: ChatRequest | ImageRequest | EmbedRequest) -> int:
+    """The most tokens that a request can have: bytes of UTF-8, which no tokenizer exceeds.
+
+    Raises:
+        Nothing.
+    """
+    if isinstance(request, EmbedRequest):
+        return sum(len(text.encode()) for text in request.texts)
+    if isinstance(request, ImageRequest):
+        return len(request.prompt.encode())
+    words = sum(len(message.content.encode()) + MESSAGE_TOKENS for message in request.messages)
+    return words + len((request.schema or "").encode())
 
 
 def _amounts(line: Price) -> list[Decimal]:
@@ -186,19 +279,15 @@ def _matches(pattern: str, model: str) -> bool:
     return model == pattern
 
 
-def _input_bound(request: ChatRequest) -> int:
-    words = sum(len(message.content.encode()) + MESSAGE_TOKENS for message in request.messages)
-    return words + len((request.schema or "").encode())
-
-
-def _token_price(line: Price, *, fresh: int, cached: int, output: int) -> Decimal | None:
+def _token_price(line: Price, used: _Used) -> Decimal | None:
     per_input, per_output = line.input, line.output
-    if line.long_from is not None and fresh + cached >= line.long_from:
+    if line.long_from is not None and used.fresh + used.cached >= line.long_from:
         per_input, per_output = line.long_input, line.long_output
-    if per_input is None or (output and per_output is None):
+    if per_input is None or (used.output and per_output is None):
         return None
     per_cached = per_input if line.cached is None else line.cached
-    total = per_input * fresh + per_cached * cached + (per_output or Decimal(0)) * output
+    output = (per_output or Decimal(0)) * used.output
+    total = per_input * used.fresh + per_cached * used.cached + output
     return total / 1_000_000
 
 

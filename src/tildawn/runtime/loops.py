@@ -14,7 +14,7 @@ from tildawn.errors import TildawnError
 from tildawn.facts.house import ClockJumped, MachineSlept
 from tildawn.guard.call import Door
 from tildawn.guard.probe import Prober
-from tildawn.guard.recover import doubt_ended, prove_gone
+from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
 from tildawn.units import MILLISECOND, SECOND, Micros
@@ -73,6 +73,7 @@ async def clear_up(on: Turning) -> None:
     for child in stubborn:
         _log.warning("process %d of run %s will not end", child.pid, child.run)
     await doubt_ended(on.ledger, spare=inside)
+    await expire_holds(on.ledger, on.clock.wall())
 
 
 async def ask_again(on: Turning) -> None:

@@ -90,7 +90,7 @@ def surroundings_of(
     played = None if stage is None else stage.transport
     provider = provider_of(settings.provider, clock=clock, env=env, transport=played)
     world = World(
-        ledger, clock, wires=Wires(clock=clock), prices=Prices.shipped(), connected=provider,
+        ledger, clock, wires=Wires(clock=clock), prices=Prices.of(folder), connected=provider,
         models=models_of(settings.provider), env=env, folder=folder,
     )  # fmt: skip
     seed = int.from_bytes(Ids(clock).random(8), "big")

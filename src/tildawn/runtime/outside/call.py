@@ -53,6 +53,7 @@ class Outside:
         self.attempt = attempt.number
         self.spend = MicroUsd(0)
         self.spend_known = True
+        self.source = ""
         self.tokens_in = 0
         self.tokens_out = 0
         #: Milliseconds until the first piece of the first stream, without time in our queue.
@@ -180,6 +181,9 @@ class Outside:
     def _book(self, bill: Bill, *, size: str | None = None) -> None:
         cost = self._world.prices.actual(self._world.provider.name, bill, image_size=size)
         self.spend_known = self.spend_known and cost is not None
+        if cost is not None:
+            # Several bills that rest on different words are a sum of ours.
+            self.source = cost.source if self.source in {"", cost.source} else "computed"
         self.spend = MicroUsd(self.spend + (0 if cost is None else cost.amount))
         self.tokens_in += bill.usage.input_tokens or 0
         self.tokens_out += bill.usage.output_tokens or 0
@@ -249,7 +253,7 @@ class CallDef(Generic[P, R]):
                 spend=out.spend,
                 tokens_in=out.tokens_in,
                 tokens_out=out.tokens_out,
-                spend_source="computed" if out.spend_known else "none",
+                spend_source=out.source or "computed" if out.spend_known else "none",
                 first_ms=out.first_ms,
             )
 

@@ -22,7 +22,7 @@ from tildawn.runtime.outside.model import chat, image, sealed_free
 from tildawn.runtime.outside.web import http
 from tildawn.runtime.outside.world import World
 from tildawn.runtime.policies import Policies
-from tildawn.units import Micros
+from tildawn.units import Micros, MicroUsd
 
 
 KINDS: Mapping[str, Prepare] = {
@@ -46,6 +46,10 @@ CLASSES: Mapping[str, Class] = {
 
 SIGNS = frozenset({"chat", "image", "embedding"})
 """Kinds whose other side can be asked for a sign of life, free of charge."""
+
+
+TRIES = max(rule.tries for rule in RULES.values())
+"""The most tries of one call, where its step says nothing."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -144,6 +148,8 @@ class Calls:
                 retry=_retry(options.retry),
                 reserve=prepared.reserve,
                 reserve_tokens=prepared.reserve_tokens,
+                worst=prepared.worst,
+                most=_most(options),
                 budgets=ticket.budgets,
                 model=prepared.model,
                 simulated=ticket.simulated,
@@ -172,6 +178,16 @@ class Calls:
         if cap is not None:
             return cap if asked is None else min(asked, cap), deadline
         return asked, Micros(max(deadline, 2 * (asked or 0)))
+
+
+def _most(options: CallOptions) -> MicroUsd | None:
+    """What all attempts of a call may cost together, where the step limits one.
+
+    Without it a call that is sent again after every crash is bought for ever.
+    """
+    if options.max_cost is None:
+        return None
+    return MicroUsd(options.max_cost * (options.retry or TRIES))
 
 
 def _retry(tries: int | None) -> RetryPolicy | None:

@@ -47,7 +47,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     route: str
     model: str
-    #: The most that one attempt can cost; None where nobody knows.
+    #: What one attempt is expected to cost at most; None where nobody knows.
     reserve: MicroUsd | None
     reserve_tokens: int
     #: An operation and a target, without secrets.
@@ -55,6 +55,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     perform: Callable[[Attempt], Awaitable[Answer]]
     validate: Callable[[bytes], None] | None = None
     decode: Callable[[bytes], Any] = msgspec.json.decode
+    #: The most that it can cost, where that is above ``reserve``.
+    worst: MicroUsd = MicroUsd(0)
     #: JSON of what is asked, by which related answers are found.
     about: bytes = b""
     #: The fallback ladder: who else may answer, and what may stand in.

@@ -12,9 +12,12 @@ import msgspec
 from tildawn.engine.outcome import Artifact
 from tildawn.facts.picture import Drawn
 from tildawn.guard.answer import schema_check
+from tildawn.guard.estimate import Estimate, Size, estimate
 from tildawn.guard.picture import check_picture
 from tildawn.guard.request import Answer, Attempt
+from tildawn.projections.usage import outputs_of
 from tildawn.providers.port import Bill, ChatRequest, ImageRequest, Message, Wire
+from tildawn.providers.prices import input_tokens
 from tildawn.runtime.outside.kind import CallOptions, Prepared, refuse, text_of
 from tildawn.runtime.outside.stock import Wanted
 from tildawn.runtime.outside.tiers import picture_tiers, remotes_of, text_tiers, tiers_of
@@ -65,19 +68,21 @@ def _chat(
     )
 
     async def perform(attempt: Attempt) -> Answer:
-        _check_cost(reserve, options)
+        _check_cost(money.worst, options)
         _check_simulated(world, simulated)
         wire = attempt.wire = Wire()
         got = await world.provider.chat(request, idempotency_key=attempt.key, wire=wire)
         value = got.json.encode() if got.json is not None else msgspec.json.encode(got.text)
         return _answer(world, value, got.bill)
 
-    reserve = _worst(world, request, options)
+    route = options.route or f"{_provider_name(world)}:{model}"
+    money = _estimate(world, request, options, route)
     return Prepared(
-        route=options.route or f"{_provider_name(world)}:{model}",
+        route=route,
         model=model,
-        reserve=reserve,
-        reserve_tokens=limit,
+        reserve=money.reserve,
+        reserve_tokens=money.tokens or limit,
+        worst=money.worst,
         what=f"ask {model}",
         perform=perform,
         validate=None if request.schema is None else schema_check(request.schema),
@@ -131,7 +136,7 @@ def _image(
     request = ImageRequest(model=model, prompt=text_of(fields, "prompt"), size=size)
 
     async def perform(attempt: Attempt) -> Answer:
-        _check_cost(reserve, options)
+        _check_cost(money.worst, options)
         _check_simulated(world, simulated)
         wire = attempt.wire = Wire()
         got = await world.provider.image(request, idempotency_key=attempt.key, wire=wire)
@@ -143,12 +148,14 @@ def _image(
         drawn = Drawn(blob, seen.media, seen.width, seen.height, len(got.data))
         return msgspec.structs.replace(answer, picture=drawn)
 
-    reserve = _worst(world, request, options)
+    route = options.route or f"{_provider_name(world)}:{model}:{size}"
+    money = _estimate(world, request, options, route)
     return Prepared(
-        route=options.route or f"{_provider_name(world)}:{model}:{size}",
+        route=route,
         model=model,
-        reserve=reserve,
+        reserve=money.reserve,
         reserve_tokens=0,
+        worst=money.worst,
         what=f"draw with {model}",
         perform=perform,
         decode=lambda text: msgspec.json.decode(text, type=Artifact),
@@ -159,16 +166,27 @@ def _provider_name(world: World) -> str:
     return world.provider.name
 
 
-def _worst(
-    world: World, request: ChatRequest | ImageRequest, options: CallOptions
-) -> MicroUsd | None:
-    cost = world.prices.worst_case(world.provider.name, request)
-    return options.max_cost if cost is None else cost.amount
+def _estimate(
+    world: World, request: ChatRequest | ImageRequest, options: CallOptions, route: str
+) -> Estimate:
+    """What an attempt reserves; the rule of the route for unknown prices is the door's."""
+    prices, provider = world.prices, world.provider.name
+    size = Size(input=input_tokens(request), most=0)
+    if isinstance(request, ChatRequest):
+        with world.ledger.read() as reader:
+            outputs = outputs_of(reader, route)
+        size = Size(input=size.input, most=request.max_tokens, outputs=outputs)
+
+    def cost(output: int) -> MicroUsd | None:
+        found = prices.bound(provider, request, output=output)
+        return None if found is None else found.amount
+
+    return estimate(size, cost, max_cost=options.max_cost)
 
 
-def _check_cost(reserve: MicroUsd | None, options: CallOptions) -> None:
-    if options.max_cost is not None and reserve is not None and reserve > options.max_cost:
-        detail = f"it may cost {reserve} millionths of a dollar, the step allows {options.max_cost}"
+def _check_cost(worst: MicroUsd, options: CallOptions) -> None:
+    if options.max_cost is not None and worst > options.max_cost:
+        detail = f"it may cost {worst} millionths of a dollar, the step allows {options.max_cost}"
         raise refuse(detail)
 
 
@@ -183,12 +201,11 @@ def _answer(
     world: World, value: bytes, bill: Bill, *, blob: str = "", size: str | None = None
 ) -> Answer:
     cost = world.prices.actual(world.provider.name, bill, image_size=size)
-    source = "none" if cost is None else "reported" if cost.source == "provider" else "computed"
     return Answer(
         value=value,
         blobs=(blob,) if blob else (),
         spend=MicroUsd(0) if cost is None else cost.amount,
-        spend_source=source,
+        spend_source="none" if cost is None else cost.source,
         tokens_in=bill.usage.input_tokens or 0,
         tokens_out=bill.usage.output_tokens or 0,
     )

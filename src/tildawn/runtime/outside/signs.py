@@ -71,7 +71,7 @@ class ProviderSigns:
         return Answer(
             value=b"null",
             spend=MicroUsd(0) if cost is None else cost.amount,
-            spend_source="none" if cost is None else "computed",
+            spend_source="none" if cost is None else cost.source,
             tokens_in=bill.usage.input_tokens or 0,
             tokens_out=bill.usage.output_tokens or 0,
         )

@@ -125,10 +125,11 @@ def remotes_of(
         Remote(
             name=one.model, route=one.route, model=one.model, perform=one.perform,
             validate=one.validate, reserve=one.reserve, reserve_tokens=one.reserve_tokens,
+            worst=one.worst,
             kind=kind,
         )
         for one in asked
-        if options.max_cost is None or one.reserve is None or one.reserve <= options.max_cost
+        if options.max_cost is None or max(one.worst, one.reserve or 0) <= options.max_cost
     )  # fmt: skip
 
 
