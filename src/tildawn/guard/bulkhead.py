@@ -47,6 +47,15 @@ class Bulkhead:
         return len(self._queue)
 
     @property
+    def is_full(self) -> bool:
+        """Whether somebody who came now would have to wait.
+
+        Raises:
+            Nothing.
+        """
+        return bool(self._queue) or 0 < self._limit <= self._inside
+
+    @property
     def limit(self) -> int:
         """How many may be inside at once, 0 for no limit.
 

@@ -73,6 +73,16 @@ class Pass(msgspec.Struct, kw_only=True):
     would: str = ""
     inside: bool = False
 
+    def sends(self, attempt: Attempt) -> None:
+        """The attempt is being made from here on.
+
+        Raises:
+            Nothing.
+        """
+        flight = self.health.flying.get(self.place)
+        if flight is not None:
+            flight.attempt = attempt
+
 
 class Gate:
     """The routes of a house; belongs to one event loop."""
@@ -204,7 +214,7 @@ class Gate:
             tokens=request.reserve_tokens,
         )  # fmt: skip
         if leave.mode == "off":
-            health.flying[leave.place] = began
+            health.flying[leave.place] = Flight(began)
             return leave
         later = await self._pass(leave, request, until)
         if later is not None:
@@ -222,9 +232,11 @@ class Gate:
             wait = self._limited(leave)
             self._take(leave)
             return later or (Later(Micros(self._clock.wall() + wait), "limit") if wait else None)
-        later = later or await self._turn(leave, until) or await self._room(leave, until)
-        if later is None and not leave.probe:
-            later = self._admits(leave, request)  # the state may have changed while it waited
+        if later is None:
+            waits = bool(self._limited(leave)) or leave.health.bulkhead.is_full
+            later = await self._turn(leave, until) or await self._room(leave, until)
+            if later is None and waits and not leave.probe:
+                later = self._admits(leave, request)  # the state may have changed meanwhile
         if later is not None:
             self._back(leave)
         return later
@@ -278,7 +290,7 @@ class Gate:
             return None
         now = self._clock.mono()
         trip = breaker.overdue(
-            [Micros(now - sent) for sent in health.flying.values()],
+            [flight.age(now) for flight in health.flying.values()],
             expected=Micros(health.ring.p95_ms() * MILLISECOND), settled=health.outcomes(),
             policy=health.policy.breaker, now=self._clock.wall(),
         )  # fmt: skip
@@ -289,8 +301,11 @@ class Gate:
 
     def _limited(self, leave: Pass) -> Micros:
         """How long until the limiters give a token; 0 when they do now."""
-        health, now = leave.health, self._clock.wall()
-        policy, wait = health.policy, health.parked()
+        health = leave.health
+        policy, wait = health.policy, health.parked() if health.row.parked else Micros(0)
+        if policy.requests is None and policy.tokens is None:
+            return wait
+        now = self._clock.wall()
         if policy.requests is not None:
             wait = max(wait, limiter.wait(health.turn, policy.requests, now=now))
         if policy.tokens is not None:
@@ -311,7 +326,10 @@ class Gate:
 
     def _take(self, leave: Pass) -> None:
         health = leave.health
-        now, policy = self._clock.wall(), health.policy
+        policy = health.policy
+        if policy.requests is None and policy.tokens is None:
+            return
+        now = self._clock.wall()
         if policy.requests is not None:
             health.turn = leave.turn = limiter.taken(health.turn, policy.requests, now=now)
         if policy.tokens is not None:
@@ -357,7 +375,7 @@ class Gate:
         health = leave.health
         health.waiting.pop(leave.place, None)
         now = self._clock.mono()
-        health.flying[leave.place] = now
+        health.flying[leave.place] = Flight(now)
         leave.queued = Micros(now - began)
         limit = health.limit()
         if leave.mode == "on":
