@@ -19,6 +19,7 @@ from tildawn.guard.ladder import (
     climb,
     may_leave,
     may_stand_in,
+    parks,
     rung,
     share,
 )
@@ -113,6 +114,14 @@ def test_a_batch_that_allows_nothing_else_stays():
     for cause in CAUSES:
         said = rung(cause, repeat="safe", effect=Effect.NONE, interactive=False, remotes=0, tiers=0)
         assert said == "stay"
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_only_a_batch_waits_and_only_for_what_goes_away_by_itself(cause: str):
+    """A wrong key is not mended by waiting, and whoever watches is told now."""
+    passes = {"timeout", "rate", "network", "server"} | ladder.NOT_NOW
+    assert parks(cause, interactive=False) is (cause in passes)
+    assert not parks(cause, interactive=True)
 
 
 # -- time and money ----------------------------------------------------------------------------

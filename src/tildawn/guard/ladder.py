@@ -53,6 +53,9 @@ NOT_NOW = frozenset({OPEN, BLOCKED, LIMIT, FULL, RETRIES, ASKED})
 OURS = frozenset({"cancelled", "bad_request", "not-permitted"})
 """What is wrong with the call itself: the next one would only hide it."""
 
+THEIRS = frozenset({"timeout", "rate", "network", "server"})
+"""What is wrong with the other side and goes away by itself."""
+
 CONTENT = "refused_content"
 """What one model refuses to make is not offered to the next one, but something may stand in."""
 
@@ -133,6 +136,22 @@ def rung(
         return "remote"
     served = may_stand_in(cause, repeat=repeat, effect=effect, interactive=interactive)
     return "local" if tiers and served else "stay"
+
+
+def parks(cause: str, *, interactive: bool) -> bool:
+    """Whether a call that no tier serves waits for its route instead of failing.
+
+    For what is wrong with the other side, while its route is out of service: a batch has the
+    night, and attempts that were made to test the route are not the call's own.
+
+    Args:
+        cause: why the last tier did not serve.
+        interactive: whether somebody waits in front of it.
+
+    Raises:
+        Nothing.
+    """
+    return not interactive and (cause in NOT_NOW or cause in THEIRS)
 
 
 def share(left: Micros, least_below: Sequence[Micros]) -> Micros:
