@@ -140,7 +140,7 @@ def test_a_breaker_that_only_watched_says_what_it_would_have_done(shop: Any) -> 
 def test_a_run_that_waits_says_for_which_route_until_when_and_why(
     shop: Any, reason: str, words: str
 ) -> None:
-    """ "Pending" is no answer at one in the morning."""
+    """Whoever looks at one in the morning wants more than the word pending."""
     shop.plan({"pictures": 1})
     run = shop.accept("pictures", 0)
     shop.start(run)

@@ -275,7 +275,7 @@ class Work:
 
     def _postpone(self, command: Command, perform: Perform, due: Micros, why: str) -> None:
         command.kind = "later"
-        command.name = f"{command.name} ({why})"
+        command.name = f"{command.name.partition(' (')[0]} ({why})"
         command.due = due
         command.stop = self._timers.add(due, lambda: self.start_call(command, perform))
         self._events.waiting(self)

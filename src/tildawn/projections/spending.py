@@ -196,7 +196,7 @@ def refusals(reader: Reader, night: str) -> list[tuple[str, int, int]]:
         (why, n, seq)
         for why, n, seq in reader.query(
             f"SELECT call.fault, count(*), min(call.settled) {_OF_NIGHT}"
-            " AND call.dispatched < 0 AND call.state = 'settled' GROUP BY 1 ORDER BY 2 DESC, 1",
+            " AND call.dispatched < 0 AND call.state = 'settled' AND call.fault <> '' GROUP BY 1 ORDER BY 2 DESC, 1",
             (night,),
         )
     ]

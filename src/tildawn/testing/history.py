@@ -11,6 +11,7 @@ from tildawn.facts.fact import FactData
 from tildawn.facts.route import RouteChecked, RouteTurned
 from tildawn.ledger.entry import Committed
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections.slo import PROBES
 from tildawn.testing.clock import ManualClock
 from tildawn.units import MILLISECOND, SECOND, Micros
 
@@ -104,7 +105,7 @@ class History:
             CallDispatched(
                 name=self.kind, route=self.route, attempt=1, key=path, args="a", repeat="safe",
                 deadline=0, timeout_ms=round(limit * 1_000), reserve_micro_usd=spend,
-                budgets=self.budgets, generation=self.generation, probe=probe, basis="p95",
+                budgets=() if run == PROBES else self.budgets, generation=self.generation, probe=probe, basis="p95",
                 would=would, kind=self.kind,
             ),
             run=run, path=path,
@@ -215,7 +216,7 @@ class History:
         self.wait(wait)
         self.check(alive=True)
         self.turn("probing", cause="alive", why="it gave a sign of life")
-        self.attempt(run="probe", probe=True, took=2.0, spend=11_000)
+        self.attempt(run=PROBES, probe=True, took=2.0, spend=11_000)
         self.turn("ramp", cause="proven", why="an attempt was answered")
         for _ in range(2):
             self.attempt(took=2.0)

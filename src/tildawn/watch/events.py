@@ -70,7 +70,7 @@ def strip_of(got: Collected, deaths: Iterable[Death], guard: Guard) -> Strip:
         for one in got.incidents
         if one.kind == "slept"
     ]  # fmt: skip
-    events += bands_of(guard, until=got.now if got.goes_on else got.ends_at)
+    events += bands_of(guard)
     night = got.night
     # A night that went on after its stop has no end there; the stop is told in words.
     if night is not None and night.state == "stopped":

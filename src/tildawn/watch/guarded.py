@@ -110,7 +110,11 @@ def guard_of(got: Collected, times: Times) -> Guard:
         ),
         waits=tuple(_waits(got, times)),
         reviews=tuple(_reviews(got, since, until)),
-        levels=levels(got.reader, since=since, until=until),
+        levels=tuple(
+            # What would have been worth waking for is of no use in the morning.
+            level if got.goes_on else msgspec.structs.replace(level, alarms=())
+            for level in levels(got.reader, since=since, until=until)
+        ),
         alarm=alarm.words if alarm is not None else "",
     )
 
@@ -236,7 +240,7 @@ def seqs_of(guard: Guard) -> Iterator[int]:
 # -- elsewhere in the report ---------------------------------------------------------------
 
 
-def bands_of(guard: Guard, *, until: int) -> list[Event]:
+def bands_of(guard: Guard) -> list[Event]:
     """Outages for the night strip, the longest where there are many; without letters yet.
 
     Raises:
@@ -246,7 +250,7 @@ def bands_of(guard: Guard, *, until: int) -> list[Event]:
     longest = sorted(acted, key=lambda one: -one.open)[:BANDS_MOST]
     return [
         Event(
-            kind="outage", begins_at=one.began, ends_at=one.ended or until, letter="",
+            kind="outage", begins_at=one.began, ends_at=one.ended or one.began + one.open, letter="",
             words=f"{one.route} {'blocked' if one.blocked else 'out'}, {length(one.open)}",
         )
         for one in longest
@@ -281,10 +285,10 @@ def came_back(guard: Guard) -> Iterator[Healed]:
         back = [one for one in found if one.ended]
         if not back:
             continue
-        times = "" if len(found) == 1 else f" {count(len(found), 'time')}"
+        times, whole = ("", "") if len(found) == 1 else (f" {count(len(found), 'time')}", " in all")
         yield Healed(
             kind="outage",
-            title=f"{route} was out of service{times}, {length(sum(one.open for one in found))}",
+            title=f"{route} was out of service{times} for {length(sum(one.open for one in found))}{whole}",
             body=(
                 "It was asked again and again until it answered. Work that needed it waited or"
                 " was served otherwise; other work went on."

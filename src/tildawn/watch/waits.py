@@ -23,7 +23,7 @@ _FOR = {
     "route-overdue": "for {route}, whose calls under way take too long",
     "limit": "for its turn at {route}",
     "full": "for room at {route}",
-    "retry-budget": "for the retry budget of {route}: one in five calls may be a repeat",
+    "retry-budget": "for the retry budget of {route}",
     "asked-wait": "for {route}, which asked everybody to wait",
     "budget": "for room in its budget",
     "budget-spent": "for room in its budget",
@@ -49,6 +49,10 @@ CAUSES = {
     "forced": "its owner said so",
 }
 """Why a route turned, by the rule that decided."""
+
+
+LOOKED_AT = 1_000
+"""Waiting runs that are looked at; the others wait for the same few routes."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +93,38 @@ def wait_of(reader: Reader, run: RunRow, times: Times, *, clock: bool = True) ->
     )
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs that wait for the same: how many, and when the first goes on."""
+
+    reason: str
+    route: str
+    runs: int
+    until: int
+    words: str
+
+
+def waiting(reader: Reader, times: Times) -> tuple[Waiting, ...]:
+    """For what runs wait that the guard told to come again, most of them first.
+
+    Waits of less than a minute stay in memory and are on no record.
+
+    Raises:
+        Nothing.
+    """
+    found: dict[tuple[str, str], list[Wait]] = {}
+    where = "state = 'waiting' AND instr(why, 'later ') > 0"
+    for run in reader.rows(RunRow, where, order="due", limit=LOOKED_AT):
+        wait = wait_of(reader, run, times)
+        if wait is not None:
+            found.setdefault((wait.reason, wait.route), []).append(wait)
+    groups = [
+        Waiting(reason=reason, route=route, runs=len(waits), until=waits[0].until,
+                words=waits[0].words)
+        for (reason, route), waits in found.items()
+    ]  # fmt: skip
+    return tuple(sorted(groups, key=lambda one: -one.runs))
+
+
 def words_of(reader: Reader, reason: str, *, route: str, until: int, times: Times) -> str:
     """Such as ``for sim:chat, which is out of service, until 01:22:31: the key was refused``.
 
@@ -99,6 +135,8 @@ def words_of(reader: Reader, reason: str, *, route: str, until: int, times: Time
     text = _FOR.get(reason, "for {route}: " + one_line(reason)).format(route=shown)
     when = f", until {times.clock(until, seconds=True)}" if until else ""
     because = ""
+    if reason == "retry-budget":
+        because = ", because only one call in five may be a repeat"
     if reason.startswith("route-") and route:
         health = health_of(reader, route)
         because = f", because {cause_of(health)}" if health.state != "closed" else ""
@@ -116,8 +154,7 @@ def cause_of(health: HealthRow) -> str:
 
 def _route(calls: Iterable[CallRow], name: str) -> str:
     """The route of the call that waits: the one of that name that has not ended, else any such."""
-    # HOLE: a call that was never sent has no row, so its route is known only if the guard's
-    # reason names it.
+    # Houses of before reasons named their route; a call that was never sent has no row.
     unsettled = [row for row in calls if row.state != "settled"]
     named = [row for row in unsettled if name in {row.name, row.path}]
     return next((row.route for row in named or unsettled), "")

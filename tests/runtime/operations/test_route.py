@@ -13,12 +13,15 @@ import pytest
 
 from tildawn.errors import BadSetting, BadValue, Misused, UnknownName
 from tildawn.facts.route import RouteForced, RouteModeSet, RoutePromoted
+from tildawn.facts.run import RunAccepted, RunStarted, RunWaited
 from tildawn.guard.explain import LAST, LEGEND, SIGNS
+from tildawn.ids import Ids
 from tildawn.projections.attempts import KINDS
 from tildawn.projections.route import word_of
 from tildawn.runtime.config import load
 from tildawn.runtime.house import House
 from tildawn.runtime.operation import Desk, Operation, perform
+from tildawn.runtime.operations import house, showing
 from tildawn.runtime.operations import route as routing
 from tildawn.testing.clock import ManualClock
 from tildawn.testing.history import History
@@ -330,3 +333,60 @@ def test_routes_are_listed_by_name_with_the_levels_of_each(bench: Bench) -> None
     assert [one.explanation.route for one in found.routes] == ["a:chat", IMAGE]
     assert [one.explanation.route for one in some.routes] == [IMAGE]
     assert {one.slo: one.kept for one in levels.levels} == {"timeouts": False}
+
+
+# -- who waits for a route -----------------------------------------------------------------
+
+
+def waiting_run(bench: Bench, on: str, *, seconds: int = 90) -> str:
+    """A run that waits, as the engine records it."""
+    run = Ids(bench.clock).new()
+    bench.history.say(RunAccepted(task="a:b", args=""), run=run)
+    bench.history.say(RunStarted(attempt=1), run=run)
+    until = bench.clock.wall() + seconds * SECOND
+    bench.history.say(RunWaited(on=on, until=until, parked=True), run=run)
+    return run
+
+
+def test_status_and_show_say_for_which_route_until_when_and_why(bench: Bench) -> None:
+    """A run that is merely waiting looks as if it had been forgotten."""
+    bench.history.turn("open", cause="timeouts-in-a-row", why="3 timeouts in a row", wait=5)
+    first = waiting_run(bench, f"later image (route-open {IMAGE})")
+    waiting_run(bench, f"later image (route-open {IMAGE})", seconds=120)
+    waiting_run(bench, "sleep nap")
+
+    shown = ask(showing.SHOW, bench.desk(), showing.ShowInput(run=first))
+    [group] = ask(house.STATUS, bench.desk(), house.Nothing()).waits
+
+    assert shown.wait == (
+        f"for {IMAGE}, which is out of service, until 07:01:30, because 3 timeouts in a row"
+    )
+    assert (group.reason, group.route, group.runs) == ("route-open", IMAGE, 2)
+    assert group.words == shown.wait
+
+
+@pytest.mark.parametrize(
+    ("on", "words"),
+    [
+        ("later image (retry-budget sim:x)", "for the retry budget of sim:x"),
+        ("later image (timeout) (retry-budget sim:x)", "for the retry budget of sim:x"),
+        ("event go, later image (limit sim:x)", "for its turn at sim:x"),
+        ("later image (somehow sim:x)", "for sim:x: somehow"),
+        ("later image (limit)", "for its turn at its route"),
+    ],
+)
+def test_each_reason_of_the_guard_has_its_words(bench: Bench, on: str, words: str) -> None:
+    """Also one that this version does not know, and one from before reasons named a route."""
+    run = waiting_run(bench, on)
+
+    shown = ask(showing.SHOW, bench.desk(), showing.ShowInput(run=run))
+
+    assert shown.wait.startswith(f"{words}, until 07:01:30")
+
+
+def test_a_run_that_sleeps_waits_for_no_route(bench: Bench) -> None:
+    """The guard has nothing to do with it."""
+    run = waiting_run(bench, "sleep nap")
+
+    assert ask(showing.SHOW, bench.desk(), showing.ShowInput(run=run)).wait == ""
+    assert ask(house.STATUS, bench.desk(), house.Nothing()).waits == ()

@@ -74,6 +74,8 @@ def _shown(found: showing.Shown) -> Iterator[str]:
     yield f"{run.name}  {run.task}  {run.state}" + (f": {one_line(run.why)}" if run.why else "")
     if run.label:
         yield f"  {one_line(run.label)}"
+    if found.wait:
+        yield f"  waits {one_line(found.wait, 500)}"
     if found.trouble:
         yield f"  {one_line(found.trouble, 500)}"
     for choice in found.choices:
@@ -135,6 +137,9 @@ def _status(found: house.Status) -> Iterator[str]:
         yield "No run yet."
     if found.runs.get("held"):
         yield "What is held needs you: tildawn runs --state held"
+    for one in found.waits:
+        runs = "1 run waits" if one.runs == 1 else f"{one.runs} runs wait"
+        yield f"{runs} {one_line(one.words, 500)}."
     if found.next_due:
         yield f"The next one is due {instant(found.next_due, times)} {times.zone}."
     if found.night is not None:

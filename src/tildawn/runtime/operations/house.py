@@ -23,6 +23,8 @@ from tildawn.runtime.operations.showing import fact_line
 from tildawn.runtime.version import BUILD
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.units import Micros, Seq
+from tildawn.watch.waits import Waiting, waiting
+from tildawn.watch.words import Times
 
 
 LOG_MOST = 1_000
@@ -60,6 +62,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     queues: dict[str, int]
     #: When the next scheduled or sleeping run is due, 0 for never.
     next_due: int
+    #: For which routes runs wait, until when and why.
+    waits: tuple[Waiting, ...]
     night: NightNow | None
 
 
@@ -80,6 +84,9 @@ async def _status(desk: Desk, _: Nothing) -> Status:
                 reader, "SELECT queue, count(*) FROM run WHERE state = 'queued' GROUP BY 1"
             ),
             next_due=_next_due(reader),
+            waits=waiting(
+                reader, Times(house.settings.house.zone, begins_at=desk.clock.wall())
+            ),
             night=None if night is None else NightNow(
                 number=night.number, state=night.state, planned=night.planned,
                 simulated=bool(night.simulated),

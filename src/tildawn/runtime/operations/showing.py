@@ -15,6 +15,8 @@ from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.operations.listing import RunLine, line_of
 from tildawn.runtime.operations.naming import run_meant
 from tildawn.units import Seq
+from tildawn.watch.waits import wait_of
+from tildawn.watch.words import Times
 
 
 HISTORY_MOST = 200
@@ -78,6 +80,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str
     choices: tuple[str, ...]
     call_path: str
+    #: For which route it waits, until when and why; empty where it does not wait for one.
+    wait: str
     calls: tuple[CallLine, ...]
     children: tuple[RunLine, ...]
     facts: tuple[FactLine, ...]
@@ -111,11 +115,18 @@ async def _show(desk: Desk, given: ShowInput) -> Shown:
             trouble=_trouble(reader, history) if row.state != "done" else "",
             choices=tuple(part for part in row.choices.split("\n") if part),
             call_path=row.call_path,
+            wait=_wait(reader, row, desk),
             calls=tuple(_call(call) for call in calls_of(reader, row.run)),
             children=tuple(line_of(reader, child) for child in children),
             facts=tuple(fact_line(reader, seq, fact) for seq, fact in history[-HISTORY_MOST:]),
             facts_total=len(history),
         )
+
+
+def _wait(reader: Reader, row: RunRow, desk: Desk) -> str:
+    times = Times(desk.house.settings.house.zone, begins_at=desk.clock.wall())
+    wait = wait_of(reader, row, times)
+    return "" if wait is None else wait.words
 
 
 def fact_line(reader: Reader, seq: Seq, fact: Fact | RawFact) -> FactLine:

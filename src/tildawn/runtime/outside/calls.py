@@ -161,7 +161,7 @@ class Calls:
                 kind=kind,
                 sign=kind in SIGNS,
             )
-            return _verdict(await self._door.call(asked, final))
+            return _verdict(await self._door.call(asked, final), prepared.route)
 
         return Asked(request, prepared, perform)
 
@@ -197,12 +197,13 @@ def _retry(tries: int | None) -> RetryPolicy | None:
     return RetryPolicy(rules=rules)
 
 
-def _verdict(said: door.Verdict) -> port.Verdict:
+def _verdict(said: door.Verdict, route: str) -> port.Verdict:
     match said:
         case door.Ended():
             return port.Ended()
         case door.Later(due=due, why=why):
-            return port.Later(due, why)
+            # A call that was never sent has no row: only this says which route it waits for.
+            return port.Later(due, f"{why} {route}")
         case door.Hold(why=why, detail=detail, choices=choices):
             return port.Hold(why, detail, choices)
         case door.Stale():
