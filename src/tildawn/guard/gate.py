@@ -16,15 +16,15 @@ from tildawn.facts.fact import FactData
 from tildawn.facts.route import RouteChecked, RouteLimitMoved, RoutePolicyAdopted, RouteTurned
 from tildawn.guard import breaker, limiter, recovery
 from tildawn.guard.deadline import Alarms
-from tildawn.guard.health import WORDS_EVERY, Health, Place, Waiting, turn_of
+from tildawn.guard.health import WORDS_EVERY, Flight, Health, Place, Waiting, turn_of
 from tildawn.guard.mode import TRIALS, effective
 from tildawn.guard.policy import Class, Mode, PolicyOf
-from tildawn.guard.request import PROBES, CallRequest, Later
+from tildawn.guard.request import PROBES, Attempt, CallRequest, Later
 from tildawn.guard.timeout import Limit
 from tildawn.ledger.entry import Committed, Outcome
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
-from tildawn.projections.attempts import BAD, kind_of
+from tildawn.projections.attempts import BAD, kind_of, probes
 from tildawn.projections.route import (
     PRESSURE,
     HealthRow,
@@ -267,9 +267,23 @@ class Gate:
         mine = request.reserve or MicroUsd(0)
         if health.testing or (cheapest is not None and cheapest < mine):
             return Later(self._soon(health), "route-open")
+        allowed = self.payable(health, mine)
+        if allowed > self._clock.wall():
+            return Later(allowed, "route-open")
         leave.probe = health.testing = True
         leave.generation = health.row.generation
         return None
+
+    def payable(self, health: Health, cost: MicroUsd) -> Micros:
+        """When a try that may cost so much may be paid for; what waits is paid for like any other.
+
+        Raises:
+            Nothing.
+        """
+        if not cost:
+            return Micros(0)
+        paid, now = probes(health.row.probes), self._clock.wall()
+        return recovery.paid_allowed(paid, health.policy.recovery, cost=cost, now=now)
 
     def _soon(self, health: Health) -> Micros:
         waiting = len(health.waiting) + health.bulkhead.waiting

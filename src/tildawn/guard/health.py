@@ -16,6 +16,7 @@ from tildawn.guard.bulkhead import Bulkhead
 from tildawn.guard.deadline import Alarms
 from tildawn.guard.latency import Ring
 from tildawn.guard.policy import Class, RoutePolicy
+from tildawn.guard.request import Attempt, queue_time
 from tildawn.guard.timeout import Limit
 from tildawn.projections.attempts import Outcome, outcomes, samples
 from tildawn.projections.route import PRESSURE, HealthRow, Sent, WordRow, sent_on, settled
@@ -39,6 +40,27 @@ class Waiting(msgspec.Struct, frozen=True):
     comes: Micros
 
 
+class Flight:
+    """An attempt under way."""
+
+    __slots__ = ("attempt", "sent")
+
+    def __init__(self, sent: Micros) -> None:
+        """It has leave to be sent, at an instant of the steady clock."""
+        self.sent = sent
+        #: Known once it is being made.
+        self.attempt: Attempt | None = None
+
+    def age(self, now: Micros) -> Micros:
+        """How long the other side has had it: without its time in our queue for a connection.
+
+        Raises:
+            Nothing.
+        """
+        queued = 0 if self.attempt is None else queue_time(self.attempt.wire, now)
+        return Micros(now - self.sent - queued)
+
+
 class Health:
     """What the gate knows of a route."""
 
@@ -57,8 +79,7 @@ class Health:
         self.turning: str = ""
         #: Whether an attempt that tests the other side is under way, from its admission on.
         self.testing = False
-        #: Attempts under way and when they were sent (steady clock).
-        self.flying: dict[Place, Micros] = {}
+        self.flying: dict[Place, Flight] = {}
         self.waiting: dict[Place, Waiting] = {}
         #: A route that was blocked when this process began: its owner may have mended the reason.
         self.retest = row.state == "blocked"

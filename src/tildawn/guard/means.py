@@ -102,6 +102,8 @@ class Means:
             deadline=Micros(self.clock.mono() + limit), until=visit.until,
             child_started=lambda pid, started: self._child(visit, pid, started),
         )  # fmt: skip
+        if visit.leave_of_gate is not None:
+            visit.leave_of_gate.sends(view)
         return await Try(self.clock, self.alarms, view, work).run()
 
     async def _child(self, visit: Visit, pid: int, started: str) -> None:

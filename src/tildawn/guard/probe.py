@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from tildawn.facts.route import RouteChecked
-from tildawn.guard import breaker, recovery
+from tildawn.guard import breaker
 from tildawn.guard.attempt import Ran, Try, Work
 from tildawn.guard.call import Door
 from tildawn.guard.gate import CHECK_TAKES
@@ -21,7 +21,6 @@ from tildawn.guard.request import PROBES, Answer, Attempt, CallRequest, Perform
 from tildawn.guard.retry import RetryPolicy
 from tildawn.guard.timeout import Limit
 from tildawn.ledger.fold import Expect, Row
-from tildawn.projections.attempts import probes
 from tildawn.projections.route import HealthRow
 from tildawn.units import MILLISECOND, SECOND, Micros, MicroUsd
 
@@ -121,16 +120,13 @@ class Prober:
 
     async def _try(self, health: Health) -> None:
         """Pay for a try that nobody needs, where nobody waits whose call could be the try."""
-        if health.cheapest() is not None:
+        waiting, now = health.cheapest(), self._clock.wall()
+        if waiting is not None and self._gate.payable(health, waiting) <= now:
             return
         trial = self._signs.trial(health.kind, health.model)
         if trial is None or trial.reserve is None:
             return
-        allowed = recovery.paid_allowed(
-            probes(health.row.probes), health.policy.recovery, cost=trial.reserve,
-            now=self._clock.wall(),
-        )  # fmt: skip
-        if allowed > self._clock.wall():
+        if self._gate.payable(health, trial.reserve) > now:
             return
         limit = Micros(min(TRIAL_TAKES, health.limit().limit))
         leave = self._gate.testing(health, limit=Limit(limit, "fixed"))

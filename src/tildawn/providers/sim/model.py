@@ -94,7 +94,7 @@ class SimModel:
             return _error(401, "invalid_api_key", "Incorrect API key provided.")
         if self._first is None:
             self._first = now
-        at = Micros(now - self._first)
+        at = Micros(max(now - self._first, 0))  # somebody may have set the clock back
         rule = self._rule(asked, at)
         latency = self._latency(asked, at)
         start: Script = (Wait(latency),) if latency else ()

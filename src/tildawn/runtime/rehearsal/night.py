@@ -75,7 +75,7 @@ class Night:
         return open_played(self._folder, self._settings, clock=self.clock, rng=self._rng)
 
     async def play(self, house: House, *, until: Micros) -> None:
-        """Work in the house up to an instant counted from the beginning of the night.
+        """Work in the house up to an instant of steady time, which begins with the night.
 
         Raises:
             TildawnError: the house does not take what it must.
@@ -85,7 +85,7 @@ class Night:
         async with working(house, env=env, prepare=[_know], stage=stage):
             streams = [asyncio.create_task(self._feed(house, one)) for one in self.script.stream]
             try:
-                await self.clock.sleep(Micros(self.began + until - self.clock.wall()))
+                await self.clock.sleep(Micros(until - self.clock.mono()))
             finally:
                 for one in streams:
                     one.cancel()
@@ -93,12 +93,23 @@ class Night:
 
     async def _feed(self, house: House, stream: Stream) -> None:
         every, until = duration(stream.every), micros(stream.until or self.script.length)
-        number, due = stream.next_after(Micros(self.clock.wall() - self.began))
+        number, due = stream.next_after(self.clock.mono())
         while due < until:
-            await self.clock.sleep(Micros(self.began + due - self.clock.wall()))
-            options = Options(label=f"{stream.kind} {number}", simulated=True)
-            await house.owner.enqueue(ask, stream.kind, number, list(stream.tiers), options=options)
+            await self.clock.sleep(Micros(due - self.clock.mono()))
+            await enqueue(house, stream, number)
             number, due = number + 1, Micros(due + every)
+
+
+async def enqueue(house: House, stream: Stream, number: int) -> str:
+    """Ask for one call of a stream; the name of its run.
+
+    Raises:
+        TildawnError: the house does not take it.
+    """
+    options = Options(label=f"{stream.kind} {number}", simulated=True)
+    tiers = list(stream.tiers)
+    accepted = await house.owner.enqueue(ask, stream.kind, number, tiers, options=options)
+    return accepted.run
 
 
 def _know(engine: Engine) -> None:
