@@ -105,6 +105,8 @@ class Drawing:
     bands: tuple[Band, ...]
     now: str
     now_text: str
+    #: Whether its words stand left of it, where there is no room on the right.
+    now_left: bool
     stop: str
     stop_text: str
     stop_left: bool
@@ -147,6 +149,7 @@ def drawing_of(report: Report, times: Times) -> Drawing:
         bands=tuple(_bands(strip)),
         now=_x(strip, strip.now_at) if strip.now_at else "",
         now_text=times.clock(strip.now_at) if strip.now_at else "",
+        now_left=strip.now_at > 0 and _share(strip, strip.now_at) > 70,  # noqa: PLR2004  # percent
         stop=_x(strip, stop.begins_at) if stop else "",
         stop_text=times.clock(stop.begins_at) if stop else "",
         stop_left=stop is not None and _share(strip, stop.begins_at) > 80,  # noqa: PLR2004  # percent
