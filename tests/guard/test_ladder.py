@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ from tildawn.guard.ladder import (
     rung,
     share,
 )
-from tildawn.guard.request import Answer, Attempt, Local, Need, Remote
+from tildawn.guard.request import Answer, Attempt, Local, Need, Remote, Repeat, Validate
 from tildawn.testing.clock import ManualClock
 from tildawn.units import MILLISECOND, SECOND, Micros, MicroUsd
 
@@ -55,9 +56,9 @@ def test_another_model_is_never_asked_over_an_unknown_effect_that_matters(cause:
 
 @pytest.mark.parametrize("repeat", REPEATS)
 @pytest.mark.parametrize("cause", ["timeout", "server", "auth", "quota", "invalid_answer"])
-def test_what_certainly_did_nothing_may_be_asked_of_another_model(cause: str, repeat: str):
+def test_what_certainly_did_nothing_may_be_asked_of_another_model(cause: str, repeat: Repeat):
     """That is the whole condition: no effect, no second effect."""
-    assert may_leave(cause, repeat=repeat, effect=Effect.NONE)  # pyright: ignore[reportArgumentType]
+    assert may_leave(cause, repeat=repeat, effect=Effect.NONE)
 
 
 @pytest.mark.parametrize("cause", sorted(ladder.NOT_NOW))
@@ -83,9 +84,9 @@ def test_refused_content_is_not_offered_to_the_next_model():
 
 def test_a_screen_stays_lit_over_refused_content_and_a_batch_says_so():
     """Who watches sees a picture; the author of a batch has to read that his prompt was refused."""
-    said = {"repeat": "safe", "effect": Effect.NONE}
-    assert may_stand_in("refused_content", interactive=True, **said)  # pyright: ignore[reportArgumentType]
-    assert not may_stand_in("refused_content", interactive=False, **said)  # pyright: ignore[reportArgumentType]
+    said: dict[str, Any] = {"repeat": "safe", "effect": Effect.NONE}
+    assert may_stand_in("refused_content", interactive=True, **said)
+    assert not may_stand_in("refused_content", interactive=False, **said)
 
 
 def test_nothing_is_served_over_an_effect_that_nobody_knows_and_that_matters():
@@ -104,9 +105,9 @@ def test_whoever_has_lost_patience_is_not_made_to_wait_for_another_model():
 
 def test_other_models_come_before_what_stands_in():
     """A real answer of an allowed model is worth more than an old picture."""
-    said = {"repeat": "safe", "effect": Effect.NONE, "interactive": False}
-    assert rung("timeout", remotes=1, tiers=4, **said) == "remote"  # pyright: ignore[reportArgumentType]
-    assert rung("timeout", remotes=0, tiers=4, **said) == "local"  # pyright: ignore[reportArgumentType]
+    said: dict[str, Any] = {"repeat": "safe", "effect": Effect.NONE, "interactive": False}
+    assert rung("timeout", remotes=1, tiers=4, **said) == "remote"
+    assert rung("timeout", remotes=0, tiers=4, **said) == "local"
 
 
 def test_a_batch_that_allows_nothing_else_stays():
@@ -198,7 +199,7 @@ class Stairs:
         return Local(name=name, find=find, limit=Micros(limit_ms * MILLISECOND), sure=sure)
 
     async def climb(
-        self, tiers: Sequence[Local], *, deadline_ms: int = 2_000, validate: object = None
+        self, tiers: Sequence[Local], *, deadline_ms: int = 2_000, validate: Validate | None = None
     ) -> Served | None:
         """Ask them, moving time only when nothing else can go on."""
         need = Need(
@@ -206,7 +207,7 @@ class Stairs:
             deadline=Micros(self.clock.mono() + deadline_ms * MILLISECOND),
         )  # fmt: skip
         asking = asyncio.create_task(
-            climb(tiers, need, clock=self.clock, alarms=self.alarms, validate=validate)  # pyright: ignore[reportArgumentType]
+            climb(tiers, need, clock=self.clock, alarms=self.alarms, validate=validate)
         )
         while not asking.done():
             for _ in range(12):
@@ -298,7 +299,8 @@ def test_what_does_not_pass_for_an_answer_is_skipped():
 
     def validate(value: bytes) -> None:
         if value != b'"good"':
-            raise InvalidAnswer("no picture")  # noqa: EM101, TRY003
+            detail = "no picture"
+            raise InvalidAnswer(detail)
 
     async def scene(s: Stairs) -> None:
         tiers = [s.tier("exact", b'"bad"'), s.tier("global", b'"good"')]
