@@ -12,16 +12,20 @@ import msgspec
 import pytest
 
 from tildawn.apps.night.preflight import PATIENCE, Surroundings, preflight, refuse
+from tildawn.apps.night.pricing import pricing
 from tildawn.clock import SystemClock
 from tildawn.errors import Misused
 from tildawn.facts.plan import Lane
 from tildawn.providers.dialect import dialect
 from tildawn.providers.openai_compatible import OpenAiCompatible
+from tildawn.providers.prices import Prices
 from tildawn.providers.sim.model import SimModel
 from tildawn.providers.sim.transport import SimTransport
 from tildawn.providers.wire import Wires
 from tildawn.runtime.outside.world import Models
 from tildawn.runtime.plan import compile_plan
+from tildawn.runtime.policies import Policies
+from tildawn.runtime.setting import RouteSettings
 from tildawn.testing.clock import ManualClock
 
 
@@ -293,6 +297,41 @@ def test_a_model_without_a_price_is_refused_whether_it_is_asked_first_or_accepte
     assert "odd" in found[1].message
     assert asked == [("say", "sim-chat"), ("say", "cheap"), ("say", "odd")]
     assert look(bedroom, work, priced=lambda *_: True, **said) == ()
+
+
+PRICES = Prices.parse(
+    """
+version = "1"
+[[model]]
+provider = "p"
+name = "known"
+input = "1.00"
+output = "2.00"
+[[model]]
+provider = "p"
+name = "drawn"
+image = { "64x64" = "0.02" }
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "model", "allowed"),
+    [
+        ("c: { chat: { prompt: x } }", "known", True),
+        ("c: { chat: { prompt: x } }", "odd", False),
+        ("c: { chat: { prompt: x }, max_cost: '$0.01' }", "odd", True),
+        ("c: { chat: { prompt: x }, route: home }", "odd", True),
+        ("c: { chat: { prompt: x }, route: home, accepts: [odd] }", "odd", False),
+        ("c: { image: { prompt: x, size: 64x64 } }", "drawn", True),
+        ("c: { image: { prompt: x, size: 8x8 } }", "drawn", False),
+    ],
+)
+def test_a_step_may_ask_a_model_when_the_door_would_let_it(bedroom, step, model, allowed):
+    """A route may say that an unknown price is free; an accepted model has a route of its own."""
+    plan = compile_plan(bedroom.plan(f"\n  - id: one\n    steps:\n      - {step}\n")).plan
+    policies = Policies({"home": RouteSettings(unknown_price="free")})
+    assert pricing(PRICES, "p", policies)(plan.items[0].steps[0], model) is allowed
 
 
 def test_a_question_may_not_offer_words_that_mean_something_else(bedroom):

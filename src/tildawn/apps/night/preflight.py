@@ -8,13 +8,14 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from tildawn.apps.night.acceptance import task_at
 from tildawn.apps.night.expansion import task_input
+from tildawn.apps.night.pricing import MayAsk
 from tildawn.clock import Clock
 from tildawn.errors import BadTask, BadValue, Misused
 from tildawn.facts.plan import Fixed, Item, Lane, ListOf, Role, Step
@@ -59,7 +60,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     provider: Provider | None = None
     models: Models = Models()
     #: Whether a step may ask that model although nobody watches the bill; None asks nobody.
-    priced: Callable[[Step, str], bool] | None = None
+    priced: MayAsk | None = None
     #: The variable that holds the provider's key.
     key_variable: str = ""
     at_window: bool = False

@@ -15,14 +15,17 @@ from tildawn.apps.night.news import News
 from tildawn.apps.night.night import NightEnd, NightOptions, choose_night, conduct_night
 from tildawn.apps.night.preflight import Surroundings as Around
 from tildawn.apps.night.preflight import preflight, refuse
+from tildawn.apps.night.pricing import pricing
 from tildawn.apps.night.reporting import record_report, write_report
 from tildawn.apps.night.standing import night_meant, standing_of
 from tildawn.clock import Clock
 from tildawn.errors import UnknownName
 from tildawn.projections.night import NightRow, night_called
+from tildawn.providers.prices import Prices
 from tildawn.runtime.house import House
 from tildawn.runtime.job import Finished, NightJob
 from tildawn.runtime.plan import Compiled, compile_plan
+from tildawn.runtime.policies import Policies
 from tildawn.runtime.setting import SIMULATOR, Settings
 from tildawn.runtime.surroundings import key_variable, models_of, provider_of
 from tildawn.runtime.version import BUILD
@@ -96,6 +99,9 @@ async def look_ahead(
         house=folder.parent, env=os.environ, clock=clock, provider=provider,
         models=models_of(settings.provider), key_variable=key_variable(settings.provider),
         at_window=job.at_window,
+        priced=pricing(
+            Prices.of(folder.parent), settings.provider.name, Policies(settings.route)
+        ),
     )  # fmt: skip
     try:
         refuse(await preflight(compiled, around))
