@@ -91,5 +91,6 @@ _ROWS: tuple[tuple[str, Callable[[Account], str]], ...] = (
     ("paid probes", lambda one: f"{one.probes:,}, {dollars(one.probe_spend)} USD"),
     ("spent", lambda one: f"{dollars(one.spend)} USD"),
     ("served instead", lambda one: _counted(one.served)),
+    ("came late", lambda one: f"{one.late:,}"),
     ("would have", lambda one: _counted(one.would)),
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tildawn.facts.call import CallDispatched, CallServed, CallSettled
+from tildawn.facts.call import CallAnsweredLate, CallDispatched, CallServed, CallSettled
 from tildawn.facts.fact import Fact
 from tildawn.facts.route import RouteChecked, RouteTurned
 from tildawn.ledger.ledger import Ledger
@@ -56,6 +56,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     spend: int
     #: Answers by tier of the ladder.
     served: dict[str, int]
+    #: Answers of primaries that came after something else was served.
+    late: int
     #: What the guard would have done, where it only watched.
     would: dict[str, int]
     turns: tuple[Turn, ...]
@@ -67,7 +69,7 @@ class _Tally:
         self.faults: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
         self.would: Counter[str] = Counter()
-        self.attempts = self.checks = self.probes = self.probe_spend = self.spend = 0
+        self.late = self.attempts = self.checks = self.probes = self.probe_spend = self.spend = 0
         self.turns: list[Turn] = []
         self.out: list[Window] = []
         self._since: dict[str, Micros] = {}
@@ -81,6 +83,9 @@ class _Tally:
                 self._settled(fact, said)
             case CallServed() as said:
                 self.served[said.tier] += 1
+            case CallAnsweredLate() as said:
+                self.late += 1
+                self.spend += said.spend_micro_usd
             case RouteChecked():
                 self.checks += 1
             case RouteTurned() as said:
@@ -143,7 +148,7 @@ def account_of(ledger: Ledger, script: Script, *, began: Micros, mode: str) -> A
         attempts=tally.attempts, timeouts=tally.faults["timeout"], faults=_sorted(tally.faults),
         open_s=_seconds(out), excess_s=_seconds(out) - _seconds(_within(out, _down(script))),
         checks=tally.checks, probes=tally.probes, probe_spend=tally.probe_spend,
-        spend=tally.spend, served=_sorted(tally.served), would=_sorted(tally.would),
+        spend=tally.spend, late=tally.late, served=_sorted(tally.served), would=_sorted(tally.would),
         turns=tuple(tally.turns),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ only time, chance and the other side are played.
 
 import asyncio
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
@@ -23,7 +24,7 @@ from tildawn.runtime.rehearsal.account import Account, account_of
 from tildawn.runtime.rehearsal.clock import VirtualClock, run_virtual
 from tildawn.runtime.rehearsal.house import open_played
 from tildawn.runtime.rehearsal.script import Script, Stream
-from tildawn.runtime.setting import SIMULATOR, ProviderSettings, Settings
+from tildawn.runtime.setting import SIMULATOR, ProviderSettings, RouteSettings, Settings
 from tildawn.runtime.surroundings import Stage
 from tildawn.runtime.working import working
 from tildawn.units import Micros, duration
@@ -38,17 +39,29 @@ _FIELDS: dict[str, dict[str, object]] = {"image": {"size": SIZE}, "chat": {"max_
 
 
 @task(name="rehearsal.ask")
-async def ask(ctx: Context, kind: str, number: int, tiers: list[str]) -> None:
+async def ask(ctx: Context, stream: Stream, number: int) -> None:
     """One call of a stream."""
-    fields: dict[str, object] = {"prompt": f"{kind} number {number}", **_FIELDS[kind]}
-    options = CallOptions(repeat="safe", tiers=tuple(tiers))
-    await ctx.outside("ask", kind, fields, options)
+    fields: dict[str, object] = {
+        "prompt": f"{stream.kind} number {number}", **_FIELDS[stream.kind],
+    }  # fmt: skip
+    options = CallOptions(
+        repeat="safe", patience=stream.patience, accepts=stream.accepts, tiers=stream.tiers
+    )
+    await ctx.outside("ask", stream.kind, fields, options)
 
 
 class Night:
     """One night under one mode; `open` and `close` may alternate, as with crashes of a house."""
 
-    def __init__(self, folder: Path, script: Script, *, mode: Mode, seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: Script,
+        *,
+        mode: Mode,
+        seed: int = 0,
+        routes: Mapping[str, RouteSettings] | None = None,
+    ) -> None:
         """Prepare it.
 
         Args:
@@ -56,6 +69,7 @@ class Night:
             script: who asks when, and what becomes of the provider.
             mode: what ``GEN_BREAKER_ENABLED`` says.
             seed: fixes every throw of the dice.
+            routes: other numbers than those that are shipped.
         """
         self.clock = VirtualClock()
         self.began = self.clock.wall()
@@ -63,7 +77,7 @@ class Night:
         self.mode: Mode = mode
         self._folder = folder / NAME
         self._rng = Random(seed)  # noqa: S311 - a played night, no secret
-        self._settings = Settings(provider=ProviderSettings(name=SIMULATOR))
+        self._settings = Settings(provider=ProviderSettings(name=SIMULATOR), route=routes or {})
         self.model = SimModel(seed=seed, scenario=script.scenario, began=self.began)
 
     def open(self) -> House:
@@ -107,8 +121,7 @@ async def enqueue(house: House, stream: Stream, number: int) -> str:
         TildawnError: the house does not take it.
     """
     options = Options(label=f"{stream.kind} {number}", simulated=True)
-    tiers = list(stream.tiers)
-    accepted = await house.owner.enqueue(ask, stream.kind, number, tiers, options=options)
+    accepted = await house.owner.enqueue(ask, stream, number, options=options)
     return accepted.run
 
 

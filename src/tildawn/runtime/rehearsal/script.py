@@ -12,6 +12,7 @@ What it is not: the playing; that is `tildawn.runtime.rehearsal.night`.
     every = "20s"                    # one call each
     since = "0s"                     # the first of them
     until = "1h"                     # and none from then on; to the end when absent
+    patience = "interactive"         # or batch; with ``accepts`` and ``tiers`` as in plans
 
     [[outage]]
     since = "30m"
@@ -48,7 +49,9 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     every: str
     since: str = "0s"
     until: str | None = None
-    #: Names of tiers that may serve instead; see the fallback ladder.
+    #: Whether somebody waits in front of each; who may answer, and what may stand in instead.
+    patience: Literal["interactive", "batch"] = "batch"
+    accepts: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
 
     def next_after(self, at: Micros) -> tuple[int, Micros]:
