@@ -68,7 +68,7 @@ _OF_NIGHT = "FROM call JOIN run ON run.run = call.run WHERE run.night = ?"
 _IN_DOUBT = (
     "call.repeat <> 'safe' AND"
     " NOT (call.repeat = 'keyed' AND run.state NOT IN ('done', 'failed', 'cancelled', 'held')) AND"
-    " call.resolved = '' AND call.looked <> 'found' AND"
+    " call.resolved IN ('', 'give-up') AND call.looked <> 'found' AND"
     " (call.state IN ('unknown', 'dispatched')"
     " OR (call.state = 'settled' AND call.effect = 'unknown'))"
 )

@@ -63,7 +63,7 @@ class Audit:
                     if self._head(database)[0] - self._frontier.size <= LAST_FACTS:
                         return self._last(database)
                     self._chunk(database, CHUNK_FACTS)
-        except apsw.CantOpenError as error:
+        except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
             # A disk that may not be written to proves nothing about the ledger on it.
             raise opening_error(self._layout.database, error) from error
         except apsw.Error as error:
