@@ -129,8 +129,8 @@ class Machine(RuleBasedStateMachine):
             return
         paid = self.under_way(path)
         self.live.discard(path)
-        lost = {"final": False, "effect": "unknown"}
-        nothing = {"final": False, "effect": "none"}
+        lost: dict[str, Any] = {"final": False, "effect": "unknown"}
+        nothing: dict[str, Any] = {"final": False, "effect": "none"}
         said: dict[str, Any] = {
             0: {"spend_micro_usd": cost, "spend_source": "reported"},
             1: {"spend_micro_usd": paid.reserved, "spend_source": "assumed"},
@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
             4: nothing | {"fault": "timeout", "abandoned": True},
             5: lost | {"fault": "server", "spend_micro_usd": cost, "spend_source": "reported"},
         }[how]
-        answered = {"final": True, "effect": "applied"}
+        answered: dict[str, Any] = {"final": True, "effect": "applied"}
         self.say(path, CallSettled(attempt=self.last[path], **(answered | said)))
         if how in {0, 5}:
             self.bill(paid, cost)
@@ -184,7 +184,8 @@ class Machine(RuleBasedStateMachine):
         if not gone:
             return
         path, attempt = gone[which % len(gone)]
-        said = {"spend_micro_usd": cost, "spend_source": "reported"} if known else {}
+        bill = {"spend_micro_usd": cost, "spend_source": "reported"}
+        said: dict[str, Any] = bill if known else {}
         self.say(path, CallAnsweredLate(attempt=attempt, **said))
         paid = self.attempts[path, attempt]
         if known and (paid.open or paid.held or paid.assumed):

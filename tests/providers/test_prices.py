@@ -1,5 +1,11 @@
 """Money from tokens and pictures: bounds that hold, and honest ignorance."""
 
+import math
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,6 +13,7 @@ from hypothesis import strategies as st
 
 from tildawn.errors import BadSetting
 from tildawn.providers.dialect import DIALECTS
+from tildawn.providers.market import installed
 from tildawn.providers.port import Bill, ChatRequest, EmbedRequest, ImageRequest, Message, Usage
 from tildawn.providers.prices import Cost, Prices
 from tildawn.units import MicroUsd
@@ -104,6 +111,92 @@ def test_the_providers_word_wins_then_the_owners_table_then_ours() -> None:
     assert both.actual("p", used(1)) == Cost(MicroUsd(1), "user@v1")
     other = msgspec.structs.replace(used(1), model="other")
     assert both.actual("p", other) == Cost(MicroUsd(9), "table@v0")
+
+
+@pytest.mark.parametrize("cost", [-1, 10**12 + 1])
+def test_a_cost_that_cannot_be_is_no_cost(cost: int) -> None:
+    """A provider that pays us, or wants a million for an answer, has said nothing."""
+    told = msgspec.structs.replace(used(1_000), cost=MicroUsd(cost))
+    assert TABLE.actual("p", told) == TABLE.actual("p", used(1_000))
+    assert TABLE.actual("q", told) is None
+
+
+class Market:
+    """Somebody else's prices: a dollar a million tokens, and a model that pays us."""
+
+    source = "market@1"
+
+    def dollars(
+        self, provider: str, model: str, *, fresh: int, cached: int, output: int
+    ) -> Decimal | None:
+        """See `tildawn.providers.market.Market`."""
+        if provider != "p" or model == "nobody":
+            return None
+        sign = -1 if model == "paying" else 1
+        return Decimal(sign * (fresh + cached + output)) / 1_000_000
+
+
+def test_the_market_is_asked_last_and_never_for_pictures(tmp_path: Path) -> None:
+    """What the owner or we have checked is nearer to the invoice than anybody's list."""
+    (tmp_path / "prices.toml").write_text(
+        'version = "mine"\n[[model]]\nprovider = "p"\nname = "chat"\ninput = "3"\noutput = "3"\n'
+    )
+    prices = Prices.of(tmp_path, market=Market())
+    assert prices.actual("p", used(1, 1)) == Cost(MicroUsd(6), "user@mine")
+    other = msgspec.structs.replace(used(1, 1), model="other")
+    assert prices.actual("p", other) == Cost(MicroUsd(2), "market@1")
+    assert prices.actual("p", msgspec.structs.replace(other, model="nobody")) is None
+    assert prices.actual("p", msgspec.structs.replace(other, model="paying")) is None
+    assert prices.actual("sim", msgspec.structs.replace(other, model="x")) == Cost(
+        MicroUsd(2), Prices.shipped().tables[0][0]
+    )
+    assert prices.worst_case("p", ImageRequest(model="other", prompt="x")) is None
+    assert Prices.of(tmp_path / "nowhere").find("sim", "x") is not None
+
+
+def test_a_table_of_the_owner_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """To go on without it is to go on with other prices."""
+    (tmp_path / "prices.toml").write_bytes(b"\xff")
+    with pytest.raises(BadSetting):
+        Prices.of(tmp_path)
+
+
+def test_the_bound_of_an_answer_grows_with_its_tokens() -> None:
+    """What is reserved rests on how long answers are; pictures have one price."""
+    assert TABLE.bound("p", chat("x" * 10), output=100) == TABLE.worst_case("p", chat("x" * 10))
+    assert TABLE.bound("p", chat("x" * 10), output=1) == Cost(MicroUsd(26 + 4), "user@v1")
+    image = ImageRequest(model="image", prompt="mug", size="1024x1024")
+    assert TABLE.bound("p", image, output=99) == Cost(MicroUsd(40_000), "user@v1")
+
+
+def test_the_packages_prices_agree_with_ours_where_both_have_one() -> None:
+    """The real thing: their table, their units, and a model without a price of its output."""
+    market = installed()
+    assert market is not None, "the extra `prices` belongs to the tests"
+    theirs = market.dollars("openai", "gpt-5.4-mini", fresh=900, cached=100, output=10)
+    ours = Prices.shipped().actual(
+        "openai", msgspec.structs.replace(used(1_000, 10, 100), model="gpt-5.4-mini")
+    )
+    assert theirs is not None
+    assert ours is not None
+    assert ours.amount == math.ceil(theirs * 1_000_000)
+    assert market.source.startswith("genai-prices@")
+    assert market.dollars("xai", "grok-4", fresh=1, cached=0, output=1) is not None
+    assert market.dollars("openai", "nobody", fresh=1, cached=0, output=1) is None
+    assert market.dollars("nobody", "gpt-5", fresh=1, cached=0, output=1) is None
+    embedding = "text-embedding-3-small"
+    assert market.dollars("openai", embedding, fresh=1, cached=0, output=0) is not None
+    assert market.dollars("openai", embedding, fresh=1, cached=0, output=1) is None
+
+
+def test_prices_of_the_market_are_not_loaded_before_they_are_asked() -> None:
+    """A quarter of a second, for those who never need it."""
+    code = (
+        "import sys; from pathlib import Path; from tildawn.providers.prices import Prices;"
+        "Prices.of(Path('.')).find('sim', 'x'); print('genai_prices' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

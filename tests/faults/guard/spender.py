@@ -80,7 +80,9 @@ class Provider:
             await self._stubborn()
         elif fate < 0.3:
             await asyncio.Event().wait()
-        said = {} if fate < 0.4 else {"spend": MicroUsd(cost), "spend_source": "reported"}
+        said: dict[str, Any] = (
+            {} if fate < 0.4 else {"spend": MicroUsd(cost), "spend_source": "reported"}
+        )
         return Answer(value=b"1", **said)
 
     async def _stubborn(self) -> None:
