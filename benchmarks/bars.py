@@ -56,6 +56,8 @@ WORKLOADS = (
     Workload(name="door", title="calls through the whole door"),
     Workload(name="guard", title="the guard around a call"),
     Workload(name="behaviour", title="what breakers do", contenders=BREAKERS, rounds=1),
+    Workload(name="fallback", title="what is served instead", rounds=3),
+    Workload(name="nights", title="a provider that slows down and goes away"),
     Workload(name="help", title="tildawn --help"),
     Workload(name="growth", title="a step in a long house", houses=True),
     Workload(name="verifying", title="proving a long ledger", rounds=3, houses=True),
@@ -124,6 +126,41 @@ BARS = (
             ("interlock", "interlock-cb, breaker"),
             ("pybreaker", "pybreaker, breaker, no asyncio"),
         )
+    ),
+    Bar(
+        workload="fallback", figure="p95_ms", unit="ms", limit=250,
+        title="fallback after the decision, local tiers, p95",
+    ),
+    Bar(
+        workload="fallback", figure="max_ms", unit="ms", limit=2_000,
+        title="the same, slowest",
+    ),
+    Bar(
+        workload="fallback", figure="state_bytes", unit="B", limit=2_000,
+        title="guard state of a route that has seen everything",
+    ),
+    Bar(
+        workload="fallback", figure="import_ms", unit="ms", limit=40,
+        title="`import tildawn.guard.call`",
+    ),
+    Bar(
+        workload="nights", figure="steady_percent", unit="%", limit=0.5,
+        title="limits that were too short, steady provider",
+    ),
+    Bar(
+        workload="nights", figure="next_100_percent", unit="%", limit=30,
+        title="cut off among the next 100 after it became three times as slow",
+    ),
+    Bar(
+        workload="nights", figure="last_100_percent", unit="%", limit=3,
+        title="cut off among the last 100 of 300 after that",
+    ),
+    *(
+        Bar(
+            workload="nights", figure=f"open_{name}_s", unit="s", limit=limit,
+            title=f"out of service for an outage of {name}",
+        )
+        for name, limit in (("10s", 45), ("60s", 130), ("5m", 360))
     ),
     Bar(workload="help", figure="help_s", title="`tildawn --help`", unit="s", limit=0.1),
     Bar(workload="help", figure="python_s", title="`python -c pass`, beside it", unit="s"),

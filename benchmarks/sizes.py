@@ -28,10 +28,11 @@ class Sizes:
     calls_at_once: int = 200
     starts: int = 5
     guard_rounds: int = 41
+    served: int = 100
 
 
 FULL = Sizes()
 QUICK = Sizes(
     rounds=1, steps=100, runs=50, steps_alone=500, pickups=8, facts=20_000, interrupted=100,
-    sleepers=5_000, due=20, calls=600, starts=3, guard_rounds=9,
+    sleepers=5_000, due=20, calls=600, starts=3, guard_rounds=9, served=20,
 )  # fmt: skip
