@@ -39,6 +39,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     route.MODE,
     route.PROMOTE,
     route.SLO,
+    route.EVENTS,
     report.REPORT,
     house.VERIFY,
     repair.REPAIR_PLAN,

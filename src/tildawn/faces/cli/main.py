@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "routes": ("route", "List routes: state, time limit, limiter, money, last attempts."),
     "route": ("route", "Explain one route, or have your say about it."),
     "slo": ("route", "Show what was promised, measured, and is left, for a day."),
+    "events": ("route", "Give what the guard did as events, one JSON object a line."),
     "takeover": ("house", "Take the pen from the process that holds it."),
     "report": ("look", "Write the morning report."),
     "verify": ("house", "Prove the ledger, or say where it is broken."),

@@ -1,4 +1,4 @@
-"""Commands about routes: routes, route, slo.
+"""Commands about routes: routes, route, slo, events.
 
 What it is not: what is so; the operations say that, and the guard's rules behind them.
 """
@@ -309,3 +309,21 @@ def _kept(one: Level) -> str:
 
 def _said(one: Level, times: Times) -> str:
     return " ".join(sentences(one, times)).replace(NBSP, " ")
+
+
+# -- events --------------------------------------------------------------------------------
+
+
+@click.command(help=routing.EVENTS.help)
+@click.option("--since", default=0, metavar="SEQ", help="From this fact of the ledger on.")
+@click.option("--original", is_flag=True, help="Attempts alone, under the name dalle_generation.")
+@options
+def events(since: int, original: bool) -> None:
+    """One JSON object a line, with or without ``--json``, up to the end of the ledger."""
+    while True:
+        page = ask(routing.EVENTS, routing.EventsInput(since=since, original=original))
+        for event in page.events:
+            click.echo(bytes(event))
+        if page.next == since:
+            return
+        since = page.next

@@ -22,6 +22,8 @@ from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.policies import Policies
 from tildawn.units import Micros, duration
 from tildawn.watch.slo import Level, levels
+from tildawn.watch.stream import events
+from tildawn.watch.telemetry import Attempt, original
 from tildawn.watch.waits import cause_of
 
 
@@ -29,6 +31,9 @@ EVERYWHERE = "*"
 
 MODE_VARIABLE = "GEN_BREAKER_ENABLED"
 """The same as in `tildawn.runtime.surroundings`, which loads all that reaches outside."""
+
+EVENTS_MOST = 100_000
+"""Facts that are looked at for one page of events."""
 
 LONGEST = 7 * DAY
 """The longest that a word of the owner holds: what is meant for ever belongs into the settings."""
@@ -97,6 +102,22 @@ class Levels(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[Level, ...]
 
 
+class EventsInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From which fact on, and how many facts are looked at."""
+
+    since: int = 0
+    limit: int = 10_000
+    #: Attempts under the name ``dalle_generation`` instead of ours.
+    original: bool = False
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of the guard, each with its name in ``event``; ``next`` is where to go on."""
+
+    events: tuple[msgspec.Raw, ...]
+    next: int
+
+
 class _Calls(msgspec.Struct, frozen=True, kw_only=True):
     """What the calls of a route come to."""
 
@@ -125,6 +146,23 @@ async def _slo(desk: Desk, given: RoutesInput) -> Levels:
     with desk.house.ledger.read() as reader:
         found = levels(reader, since=Micros(now - DAY), until=now)
     return Levels(now=now, levels=tuple(one for one in found if given.part in one.route))
+
+
+async def _events(desk: Desk, given: EventsInput) -> Events:
+    if given.since < 0 or not 1 <= given.limit <= EVENTS_MOST:
+        message = f"since is a position, and a page has 1 to {EVENTS_MOST} facts"
+        raise Misused(message)
+    with desk.house.ledger.read() as reader:
+        found = [
+            original(event) if given.original and isinstance(event, Attempt) else event
+            for event in events(reader, since=given.since, limit=given.limit)
+            if not given.original or isinstance(event, Attempt)
+        ]
+        end = min(given.since + given.limit, int(reader.head().size))
+    return Events(
+        events=tuple(msgspec.Raw(msgspec.json.encode(one)) for one in found),
+        next=max(end, given.since),
+    )
 
 
 def _shown(desk: Desk, reader: Reader, name: str, calls: "dict[str, _Calls]") -> Shown:
@@ -307,4 +345,9 @@ SLO = Operation(
     name="slo", input=RoutesInput, output=Levels, effect=Effect.READ,
     permission=Permission.LOOK, run=_slo,
     help="Show service levels of the last day: what was promised, measured, and is left.",
+)  # fmt: skip
+EVENTS = Operation(
+    name="events", input=EventsInput, output=Events, effect=Effect.READ,
+    permission=Permission.LOOK, run=_events,
+    help="Give what the guard did as events for other tools, from a fact of the ledger on.",
 )  # fmt: skip
