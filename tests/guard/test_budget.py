@@ -3,12 +3,25 @@
 What it is not: the sums; see tests/projections/test_call.py.
 """
 
+from random import Random
+from typing import Any
+
 import msgspec
 import pytest
 
 from tildawn.errors import Busy, StoreFull
+from tildawn.facts.call import BudgetSet
+from tildawn.guard.budget import Scope, fits, scopes_of, strained
+from tildawn.guard.call import Door
+from tildawn.guard.policy import PRESETS
+from tildawn.guard.recover import expire_holds
 from tildawn.guard.request import Ended
-from tildawn.units import SECOND
+from tildawn.projections.budget import BudgetRow
+from tildawn.units import SECOND, Micros, MicroUsd
+
+
+DAY = 24 * 3_600 * SECOND
+PAID = msgspec.structs.replace(PRESETS["http"], usd_a_day=MicroUsd(9))
 
 
 def test_calls_at_once_cannot_spend_the_same_money(play, house) -> None:
@@ -122,3 +135,173 @@ def test_nothing_leaves_when_the_disk_takes_no_dispatch(play, house) -> None:
         assert isinstance(await s.drive(s.call()), Ended)
 
     play(scene)
+
+
+# -- scopes --------------------------------------------------------------------------------
+
+
+def policed(s, **said) -> None:
+    """Go on behind a door whose routes have these numbers."""
+    policy = msgspec.structs.replace(PRESETS["http"], **said)
+    s.doors.append(s.door)
+    s.door = Door(s.house.ledger, s.clock, Random(0), policies=lambda *_: policy)
+
+
+def test_a_route_has_a_limit_of_its_own_each_day_and_says_so(play, house) -> None:
+    """A setting is no fact, so the limit is judged beside what the day has cost so far."""
+
+    async def scene(s) -> None:
+        policed(s, usd_a_day=MicroUsd(50))
+        s.world.script = [s.answer(spend=30, spend_source="reported")] * 3
+        money = {"reserve": 30, "budgets": ("night",)}
+        await s.drive(s.call(**money))
+        await s.drive(s.call(path="q", **money))
+        said = msgspec.json.decode(s.ear.heard[-1][2])
+        assert ("budget-spent", 50, 30) == (
+            said["code"], said["limit_micro_usd"], said["spent_micro_usd"]
+        )  # fmt: skip
+        assert said["scope"].startswith("route:shop:create/20")
+        await s.drive(s.call(path="r", **money, route="shop:other"))
+        assert "CallSettled" == s.ear.heard[-1][1].kind, "another route has a limit of its own"
+        s.clock.advance(Micros(DAY))
+        await s.drive(s.call(path="t", **money))
+        assert "CallSettled" == s.ear.heard[-1][1].kind, "and so has another day"
+
+    play(scene)
+    assert 90 == house.budget("night").spent
+
+
+def test_a_first_attempt_above_the_limit_of_its_route_is_refused_too(play) -> None:
+    """Where nothing was ever booked there is no row to judge."""
+
+    async def scene(s) -> None:
+        policed(s, usd_a_day=MicroUsd(50))
+        await s.call(reserve=51)
+        assert "$0.00005 is empty" in msgspec.json.decode(s.ear.heard[-1][2])["message"]
+        assert not s.world.keys
+
+    play(scene)
+
+
+def test_the_owner_s_word_about_a_scope_goes_before_the_setting(play, house) -> None:
+    """``tildawn budget`` lets a route go on today; the settings hold again tomorrow."""
+
+    async def scene(s) -> None:
+        policed(s, usd_a_day=MicroUsd(50))
+        [*_, day] = scopes_of(
+            (), route="shop:create", policy=PAID, now=s.clock.wall(), amount=MicroUsd(1)
+        )  # fmt: skip
+        house.limit(day.name, 100)
+        await s.drive(s.call(reserve=80))
+        assert "CallSettled" == s.ear.heard[-1][1].kind
+
+    play(scene)
+
+
+def test_probes_have_an_hour_s_limit_beside_that_of_the_day() -> None:
+    """To see whether a provider is back must not cost what a night of its work does."""
+    at = Micros(1_800_000_000 * SECOND)
+    found = scopes_of(("probe:r",), route="r", policy=PAID, now=at, amount=MicroUsd(7), probe=True)
+    assert found == (
+        Scope("probe:r"), Scope("probes:r/2027-01-15T08", MicroUsd(1_000_000)),
+        Scope("route:r/2027-01-15", MicroUsd(9)),
+    )  # fmt: skip
+    assert scopes_of(("n",), route="r", policy=PAID, now=at, amount=MicroUsd(0)) == (Scope("n"),)
+
+
+def test_all_attempts_of_a_call_share_what_its_step_allows(play, house) -> None:
+    """A call that is lost again and again would else be bought again for ever."""
+
+    async def scene(s) -> None:
+        s.world.script = [s.fault("network"), s.fault("network"), b"1"]
+        await s.drive(s.call(reserve=30, most=MicroUsd(60)))
+        said = msgspec.json.decode(s.ear.heard[-1][2])
+        assert 2 == len(s.world.keys)
+        assert ("budget-spent", 60) == (said["code"], said["reserved_micro_usd"])
+        assert said["scope"].startswith("call/")
+
+    play(scene)
+
+
+def test_tokens_have_limits_where_money_has_none(play, house) -> None:
+    """A subscription costs nothing more until its tokens are gone."""
+
+    async def scene(s) -> None:
+        policed(s, unknown_price="free")
+        house.say(BudgetSet(scope="night", limit_tokens=100), run="")
+        asked: dict[str, Any] = {"budgets": ("night",), "reserve": None, "reserve_tokens": 60}
+        s.world.script = [s.answer(tokens_in=20, tokens_out=20), b"2", b"3"]
+        for path in ("p", "q", "r"):
+            await s.drive(s.call(path=path, **asked))
+        assert ["CallSettled", "CallSettled", "CallRefused"] == [x[1].kind for x in s.ear.heard]
+        assert "100 tokens has 100 used" in msgspec.json.decode(s.ear.heard[-1][2])["message"]
+        await s.drive(s.call(path="local", **(asked | {"reserve": 0})))
+        assert "CallSettled" == s.ear.heard[-1][1].kind, "a model that is free is not stopped"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("rule", "reserved"), [("assume 0.00004", 40), ("free", 0)])
+def test_a_route_may_say_what_an_unknown_price_is(play, house, rule, reserved) -> None:
+    """Refused unless its owner has said otherwise, and then counted as he said."""
+
+    async def scene(s) -> None:
+        policed(s, unknown_price=rule)
+        await s.drive(s.call(reserve=None, budgets=("night",)))
+        assert "CallSettled" == s.ear.heard[-1][1].kind
+        assert reserved == house.facts()[0].data.reserve_micro_usd
+
+    house.limit("night", 100)
+    play(scene)
+    assert (reserved, reserved) == (house.budget("night").spent, house.budget("night").assumed)
+
+
+def test_four_fifths_of_any_scope_strain_the_money() -> None:
+    """From there on a cheaper answer is preferred, and flagged."""
+    night, day = Scope("night"), Scope("route:r/d", MicroUsd(1_000))
+    half = row("night", cap=100, spent=50)
+    assert not strained((night, day), (half, None))
+    assert not strained((night, day), (half, row("route:r/d", spent=700, held=99)))
+    assert strained((night, day), (half, row("route:r/d", spent=700, held=100)))
+    assert strained((night,), (row("night", cap=100, spent=50, reserved=30),))
+    assert strained((night,), (row("night", cap=100, stopped=1),))
+    assert strained((night,), (row("night", cap_tokens=10, tokens=8),))
+    assert not strained((night,), (row("night", spent=10**9),)), "without a limit nothing is short"
+
+
+def test_a_bill_above_its_price_stops_a_limit_that_is_a_setting_too() -> None:
+    """A price that is wrong is wrong for every scope."""
+    assert not fits(row("route:r/d", overrun=1), 1, cap=100)
+    assert fits(row("route:r/d", overrun=1), 1), "without a limit there is nothing to stop"
+
+
+def row(scope: str, **said) -> BudgetRow:
+    fields: dict[str, Any] = {
+        "cap": None,
+        "reserved": 0,
+        "spent": 0,
+        "assumed": 0,
+        "overrun": 0,
+        "stopped": 0,
+    }
+    return BudgetRow(scope=scope, stopped_at=-1, set_at=-1, **(fields | said))
+
+
+# -- holds ---------------------------------------------------------------------------------
+
+
+def test_what_is_held_is_booked_after_a_day_and_not_before(play, house) -> None:
+    """A bill that has not come in a day will not come; until then nobody may spend the money."""
+
+    async def scene(s) -> None:
+        s.world.script = [s.fault("server"), b"1"]
+        await s.drive(s.call(reserve=40, budgets=("night",)))
+        assert 0 == await expire_holds(house.ledger, Micros(s.clock.wall() + DAY - 60 * SECOND))
+        assert (40, 40) == (house.budget("night").held, house.budget("night").assumed)
+        assert 1 == await expire_holds(house.ledger, Micros(s.clock.wall() + DAY))
+        assert 0 == await expire_holds(house.ledger, Micros(s.clock.wall() + DAY))
+
+    play(scene)
+    assert (0, 80, 80) == (
+        house.budget("night").held, house.budget("night").spent, house.budget("night").assumed
+    )  # fmt: skip

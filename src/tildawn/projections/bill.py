@@ -32,7 +32,9 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     spend: int
     #: As in `tildawn.facts.call.CallSettled`.
     source: str
+    #: 0 where nobody said: then as many were used as were promised, unless nothing happened.
     tokens: int = 0
+    nothing: bool = False
     #: A bill may come after this.
     open: bool = False
 
@@ -87,7 +89,7 @@ def _kept(when: When, row: CallRow, *, amount: int, tokens: int) -> HeldRow:
 def _spent(when: When, row: CallRow, bill: Bill, get: Get) -> Billed:
     guessed = bill.spend if bill.source == ASSUMED else 0
     over = max(bill.spend - row.reserve, 0)
-    used = bill.tokens or (row.reserve_tokens if guessed else 0)
+    used = bill.tokens or (0 if bill.nothing else row.reserve_tokens)
     booking = Booking(
         reserved=-row.reserve, spent=bill.spend, assumed=guessed, overrun=over,
         stops=bill.spend > max(row.reserve, row.worst), tokens_reserved=-row.reserve_tokens,

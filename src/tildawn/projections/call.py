@@ -156,7 +156,8 @@ def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         yield _used(row.route, said.tokens_out, get)
     bill = Bill(
         attempt=said.attempt, spend=said.spend_micro_usd, source=said.spend_source,
-        tokens=said.tokens_in + said.tokens_out, open=said.abandoned,
+        tokens=said.tokens_in + said.tokens_out, nothing=said.effect == "none",
+        open=said.abandoned,
     )  # fmt: skip
     row, changes = billed(When(seq, fact.at), row, bill, get)
     yield from changes
