@@ -53,6 +53,8 @@ class Evening:
         self.facts: list[Fact] = []
         #: What went wrong with the primary, as told where something was served in its place.
         self.error: CallError | None = None
+        #: JSON of what the last run gave back.
+        self.result = ""
 
     def play(self, *asked: tuple[str, str, dict[str, Any]], wait: int = 5 * HOUR) -> list[str]:
         """Ask one after the other; the state of each run, or ``waiting`` after ``wait``."""
@@ -68,6 +70,8 @@ class Evening:
                 found = list(reader.facts(Seq(-1), -1))
                 self.facts = [fact for _, fact in found if isinstance(fact, Fact)]
                 for seq, fact in found:
+                    if fact.kind == "RunDone":
+                        self.result = reader.payload(seq, 0).decode()
                     if isinstance(fact.data, CallServed) and fact.data.error:
                         self.error = msgspec.json.decode(reader.payload(seq, 1), type=CallError)
             self.blobs = house.ledger.blobs
@@ -158,6 +162,22 @@ def test_another_allowed_model_answers_and_is_named(evening: Evening):
     assert evening.of(CallServed) == []
 
 
+BOTH = SPENT + '[[rule]]\npath = "/v1/images"\nnth = "2-"\nfault = { kind = "hang" }\n'
+
+
+@pytest.mark.parametrize("evening", [BOTH], indirect=True)
+def test_what_stands_in_is_timed_from_the_moment_the_last_model_was_left(evening: Evening):
+    """The minutes that another model took are its own; the frame was not slow to light."""
+    options = {"accepts": ["sim-image-small"], "tiers": ["procedural"]}
+    first = ("chat", "so that the clock does not stand at nought", {})
+    assert evening.play(first, ("image", "a kettle", options)) == ["done", "done"]
+    [served] = evening.of(CallServed)
+    assert (served.tier, served.took_ms) == ("procedural", 0)
+    assert evening.at(CallServed) - evening.at(CallDispatched) > 100 * SECOND
+    assert evening.error is not None
+    assert evening.error.code == "quota"
+
+
 REFUSED = '[[rule]]\npath = "/v1/images"\nfault = { kind = "refused" }\n'
 
 
@@ -201,3 +221,4 @@ def test_what_was_served_is_a_whole_picture_of_the_size(evening: Evening):
     assert served.picture is not None
     content = evening.blobs.get(served.picture.blob)
     check_picture(content, width=SIZE, height=SIZE)
+    assert served.picture.blob in evening.result

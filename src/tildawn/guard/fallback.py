@@ -63,7 +63,7 @@ class Fallback:
             TildawnError: the house takes no facts.
             asyncio.CancelledError: the caller was cancelled.
         """
-        visit.decided = visit.decided or self._means.clock.mono()
+        visit.decided = self._means.clock.mono()
         rung = self._rung(visit, cause, worse(visit.effect, error.effect if error else Effect.NONE))
         if rung == "remote":
             visit.turn_to(_left(visit)[0], instead=cause)
