@@ -24,7 +24,7 @@ def test_a_call_that_the_code_no_longer_asks_for_offers_no_fork(workshop: Any) -
     async def story() -> None:
         await workshop.start()
         name = await workshop.enqueue(forgets)
-        await workshop.ended(name, "waiting")
+        await workshop.settle()
         sent = CallDispatched(
             name="buy", route="shop", attempt=1, key="k", args="a", repeat="never", deadline=0,
             timeout_ms=1,
@@ -35,7 +35,7 @@ def test_a_call_that_the_code_no_longer_asks_for_offers_no_fork(workshop: Any) -
 
         assert ("replay-mismatch", "restart\nabandon") == (row.why, row.choices)
         assert "0:buy#1 was sent and has no answer" in workshop.why(name)
-        with pytest.raises(Misused, match="restart | abandon"):
+        with pytest.raises(Misused, match=r"restart \| abandon"):
             await workshop.owner.answer(name, "fork")
         assert await workshop.owner.answer(name, "abandon")
         assert "cancelled" == workshop.row(name).state
@@ -57,7 +57,7 @@ def test_a_step_that_the_code_no_longer_asks_for_offers_a_fork(workshop: Any, co
         nonlocal first
         await workshop.start()
         name = await workshop.enqueue(shifts)
-        await workshop.ended(name, "waiting")
+        await workshop.settle()
         first = False
         await workshop.crash()
 
