@@ -36,6 +36,10 @@ RESTARTED = "--restarted"
 """Added by the parent when the worker before this one died."""
 
 
+BROKE = "--broke"
+"""Added as well when that one broke with a fault of its own: look whether the file is damaged."""
+
+
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """The last line of a worker of a night: the head of its report, and where the report is."""
 

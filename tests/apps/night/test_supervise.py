@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tildawn.apps.night.supervise import Event, Orders, Pace, Supervisor
@@ -102,7 +103,8 @@ def test_the_waits_between_starts_double_to_a_limit_and_begin_anew_after_calm(st
     worker = "import os; os._exit(70)"
 
     async def scenario():
-        task = asyncio.ensure_future(still.make(worker).run())
+        pace = Pace(broke=99)
+        task = asyncio.ensure_future(still.make(worker, pace=pace).run())
         waits = []
         for number in range(1, 9):
             await still.until(lambda number=number: still.kinds().count("died") == number)
@@ -290,3 +292,70 @@ def test_the_parent_knows_nothing_of_houses():
     text = Path(module.__file__).read_text()
     assert "tildawn.ledger" not in text
     assert "tildawn.runtime" not in text
+
+
+BREAKS = """
+import sys
+with open(sys.argv[1] + "/starts", "a") as log:
+    log.write(" ".join(sys.argv[2:]) + "\\n")
+print("Traceback", file=sys.stderr)
+print("ValueError: no such thing", file=sys.stderr)
+sys.exit(70)
+"""
+
+
+def test_a_worker_that_breaks_at_every_start_is_given_up_with_what_it_said_last(parent):
+    """Started again for ever, it fills the log all night and tells nobody."""
+    code = asyncio.run(parent.make(BREAKS, report=REPORT, pace=ONCE).run())
+
+    assert 1 == code
+    last = next(event for event in parent.events if event.kind == "given-up")
+    assert (5, 70, "ValueError: no such thing") == (last.times, last.code, last.said)
+    assert 5 == parent.kinds().count("started")
+    assert (parent.folder / "report.html").exists(), "there is a report at its hour"
+
+
+def test_a_worker_is_told_that_the_one_before_broke(parent):
+    """It looks whether the file is damaged before it breaks over it again."""
+    orders = msgspec.structs.replace(parent.make(BREAKS, pace=ONCE)._orders, broke=("--broke",))
+    asyncio.run(Supervisor(orders, parent.clock, pace=ONCE, tell=parent._tell).run())
+
+    starts = (parent.folder / "starts").read_text().splitlines()
+    assert ["", *["--again --broke"] * 4] == starts
+
+
+def test_a_worker_that_is_killed_again_and_again_is_given_up_later(parent):
+    """A run that kills its process has to be found first, and it is."""
+    killed = "import os, signal; print('news', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    code = asyncio.run(parent.make(killed, pace=ONCE).run())
+
+    assert 1 == code
+    assert 10 == parent.kinds().count("started")
+
+
+def test_deaths_that_lie_far_apart_are_never_too_many(still):
+    """A machine short of memory kills now and then; the night goes on for all that."""
+
+    async def story() -> None:
+        pace = Pace(first=Micros(200 * SECOND), longest=Micros(200 * SECOND))
+        supervisor = still.make("import sys; sys.exit(70)", pace=pace)
+        running = asyncio.ensure_future(supervisor.run())
+        for number in range(1, 13):
+            await still.until(lambda number=number: still.kinds().count("died") >= number)
+            await still.clock.sleepers()
+            still.clock.advance(Micros(200 * SECOND))
+        await still.until(lambda: still.kinds().count("died") >= 13)
+        supervisor.leave()
+
+        assert 75 == await running
+
+    asyncio.run(story())
+
+
+def test_a_damaged_ledger_is_the_answer_and_a_report_is_tried(parent):
+    """Whoever gets up finds what could be read, and why there is no more."""
+    code = asyncio.run(parent.make("import sys; sys.exit(4)", report=REPORT).run())
+
+    assert 4 == code
+    assert "reported" in parent.kinds()
+    assert 1 == parent.kinds().count("started")

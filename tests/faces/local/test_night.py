@@ -11,6 +11,7 @@ import signal
 import subprocess
 from typing import Any
 
+import apsw
 import pytest
 
 
@@ -228,6 +229,8 @@ def killed_with_its_parent(program: Any, *words: str) -> None:
     night.kill()
     os.kill(worker, signal.SIGKILL)
     night.wait()
+    while program.ask("status")["holder"]:
+        pass  # a killed process takes a moment to be gone
     (program.folder / "wait").unlink()
 
 
@@ -303,3 +306,38 @@ def test_a_new_night_is_begun_once_wherever_its_worker_dies(program: Any, where:
     status = program.ask("status")
     assert (2, "closed") == (status["night"]["number"], status["night"]["state"])
     assert "3 of 3 verified" in program.run("report").stdout
+
+
+@pytest.mark.parametrize(
+    ("table", "starts"),
+    [("fact", 1), ("payload", 1), ("run", 1), ("run_fact", 2)],
+)
+def test_a_damaged_page_ends_the_night_with_its_place(
+    program: Any, table: str, starts: int
+) -> None:
+    """Started again and again over it, a worker would say the same all night long.
+
+    What only a write touches is found by the second worker, which looks before it works.
+    """
+    killed_with_its_parent(program)
+    database = program.house / "ledger.db"
+    connection = apsw.Connection(str(database))
+    [(root,)] = connection.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)
+    ).fetchall()
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    connection.close()
+    assert not database.with_name("ledger.db-wal").exists()
+    with database.open("r+b") as file:
+        place = (int(str(root)) - 1) * 4_096
+        file.seek(place)
+        page = file.read(16)
+        file.seek(place)
+        file.write(bytes(byte ^ 0xFF for byte in page))
+
+    ended = program.run("resume", "1", code=4)
+
+    assert "is damaged" in ended.stderr
+    assert table in ended.stderr
+    assert "copy the house away" in ended.stderr
+    assert starts - 1 == ended.stderr.count("The worker died")

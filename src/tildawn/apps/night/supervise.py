@@ -21,7 +21,16 @@ from tildawn.units import SECOND, Micros
 TRY_AGAIN = 75
 """Exit code of whoever was told to leave: the work goes on when it is started again."""
 
-DELIBERATE = frozenset({0, 1, 2, 3, 4, TRY_AGAIN})
+BROKE = 70
+"""Exit code of a worker with a fault of its own, see `tildawn.faces.local.worker`."""
+
+DAMAGED = 4
+"""Exit code of a worker whose ledger is damaged: it could not write a report."""
+
+GIVEN_UP = 1
+"""Exit code of the whole when the worker is not started any more."""
+
+DELIBERATE = frozenset({0, 1, 2, 3, DAMAGED, TRY_AGAIN})
 """Exit codes that a worker chooses; any other one, and every signal, is a death."""
 
 LEAVING = Micros(9 * SECOND)
@@ -30,6 +39,9 @@ LEAVING = Micros(9 * SECOND)
 REPORTING = Micros(90 * SECOND)
 """How long a report may take; one of a large house takes a few seconds."""
 
+LAST_WORDS = 300
+"""Characters of the last line of a worker that is given up; enough for an error's message."""
+
 _EOF = Micros(1 * SECOND)
 """How long the output of a dead worker is waited for; a stray child of it may hold the pipe."""
 
@@ -37,12 +49,14 @@ _EOF = Micros(1 * SECOND)
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """What to start; each is a list of arguments.
 
-    ``again`` is added to ``worker`` on every start but the first; ``report`` writes the report
-    without the pen, and is empty where there is none to write.
+    ``again`` is added to ``worker`` on every start but the first, ``broke`` as well where the
+    worker before broke with a fault of its own; ``report`` writes the report without the pen, and
+    is empty where there is none to write.
     """
 
     worker: tuple[str, ...]
     again: tuple[str, ...] = ()
+    broke: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
     #: The instant by which a report has to be there, 0 for the end of the work.
     report_at: Micros = Micros(0)
@@ -51,21 +65,33 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to wait before a dead worker is started again.
+    """How long to wait before a dead worker is started again, and when that has no sense any more.
 
     The waits double from ``first`` to ``longest``; a worker that lived for ``calm`` begins anew.
+    Within ``within`` it is given up after so many ``deaths``, or after having broken so often
+    (``broke``) in less than ``quick`` without a word of news.  A run that kills its process is
+    found and held after five deaths, so the first number is above that.
     """
 
     first: Micros = Micros(1 * SECOND)
     longest: Micros = Micros(60 * SECOND)
     calm: Micros = Micros(300 * SECOND)
+    within: Micros = Micros(600 * SECOND)
+    deaths: int = 10
+    quick: Micros = Micros(20 * SECOND)
+    broke: int = 5
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What the parent saw or did; ``code`` is an exit code, negative for a signal."""
 
-    kind: Literal["started", "died", "ended", "leaving", "killed", "reported", "unreported"]
+    kind: Literal[
+        "started", "died", "ended", "leaving", "killed", "reported", "unreported", "given-up"
+    ]  # fmt: skip
     code: int = 0
+    #: How often the worker died before it was given up, and what it said last.
+    times: int = 0
+    said: str = ""
     pid: int = 0
     wait: Micros = Micros(0)
 
@@ -102,13 +128,16 @@ class Supervisor:
         self._tell_whom = tell
         self._leaving = asyncio.Event()
         self._log = orders.log
+        self._news = False
+        self._last_words = ""
         self.deaths = 0
 
     async def run(self) -> int:
         """Keep the worker going until it ends.
 
         Returns:
-            The exit code of the whole: the worker's own, or 75 when we were told to leave.
+            The exit code of the whole: the worker's own, 75 when we were told to leave, or 1
+            when the worker was given up.
 
         Raises:
             OSError: the worker cannot be started at all, or the log cannot be written.
@@ -123,7 +152,9 @@ class Supervisor:
         if code not in DELIBERATE:
             # The worker could not say good-bye, so it has not written a report either.
             await self._report()
-            return TRY_AGAIN
+            return TRY_AGAIN if self._leaving.is_set() else GIVEN_UP
+        if code == DAMAGED:
+            await self._report()
         return code
 
     def leave(self) -> None:
@@ -149,20 +180,28 @@ class Supervisor:
 
     async def _keep_going(self) -> int:
         wait, argv = self._pace.first, self._orders.worker
+        recent = _Recent(self._pace)
         while True:
             began = self._clock.mono()
             code = await self._work(argv)
             if code in DELIBERATE or self._leaving.is_set():
                 self._tell(Event(kind="ended", code=code))
                 return code
-            if self._clock.mono() - began >= self._pace.calm:
+            now = self._clock.mono()
+            if now - began >= self._pace.calm:
                 wait = self._pace.first
             self.deaths += 1
+            idle = code == BROKE and not self._news and now - began < self._pace.quick
+            if times := recent.too_many(now, idle=idle):
+                said = self._last_words
+                self._tell(Event(kind="given-up", code=code, times=times, said=said))
+                return code
             self._tell(Event(kind="died", code=code, wait=wait))
             if not await self._pause(wait):
                 return code
             wait = Micros(min(wait * 2, self._pace.longest))
-            argv = (*self._orders.worker, *self._orders.again)
+            broke = self._orders.broke if code == BROKE else ()
+            argv = (*self._orders.worker, *self._orders.again, *broke)
 
     async def _pause(self, wait: Micros) -> bool:
         """Wait; False when we were told to leave meanwhile."""
@@ -170,6 +209,7 @@ class Supervisor:
         return not self._leaving.is_set()
 
     async def _work(self, argv: Sequence[str]) -> int:
+        self._news, self._last_words = False, ""
         child = await _Child.start(argv, self._line)
         self._tell(Event(kind="started", pid=child.pid))
         ended = asyncio.ensure_future(child.ended())
@@ -216,6 +256,10 @@ class Supervisor:
     def _line(self, where: Literal["out", "error"], line: bytes) -> None:
         with self._log.open("ab") as log:
             log.write(line)
+        if where == "out":
+            self._news = True
+        elif line.strip():
+            self._last_words = line.decode("utf-8", "replace").strip()[:LAST_WORDS]
         if self._relay is None:
             return
         try:
@@ -229,6 +273,23 @@ class Supervisor:
             log.write(line + b"\n")
         if self._tell_whom is not None:
             self._tell_whom(event)
+
+
+class _Recent:
+    """The deaths of the last minutes."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._deaths: list[tuple[Micros, bool]] = []
+
+    def too_many(self, now: Micros, *, idle: bool) -> int:
+        """Take in a death; how many there were when they are too many, else 0."""
+        self._deaths.append((now, idle))
+        self._deaths = [one for one in self._deaths if now - one[0] < self._pace.within]
+        broke = sum(idle for _, idle in self._deaths)
+        if broke >= self._pace.broke:
+            return broke
+        return len(self._deaths) if len(self._deaths) >= self._pace.deaths else 0
 
 
 class _Child:

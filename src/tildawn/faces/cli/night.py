@@ -19,7 +19,7 @@ from tildawn.errors import BadPlan, Failed, Misused
 from tildawn.faces.cli.ask import config_of, house_meant, house_there
 from tildawn.faces.cli.asked import asked, options
 from tildawn.faces.cli.progress import Progress
-from tildawn.runtime.job import RESTARTED, Job, NightJob, told
+from tildawn.runtime.job import BROKE, RESTARTED, Job, NightJob, told
 from tildawn.runtime.plan import Compiled, compile_plan, snapshot_of
 from tildawn.runtime.setting import SIMULATOR
 from tildawn.units import Micros
@@ -181,6 +181,7 @@ def look_after(job: Job, clock: Clock, *, report_at: Micros = AT_THE_END) -> int
     orders = Orders(
         worker=(sys.executable, "-m", "tildawn.faces.local", told(job)),
         again=(RESTARTED,),
+        broke=(BROKE,),
         report=tuple(report) if job.night is not None else (),
         report_at=report_at,
         log=folder / "logs" / "supervisor.log",

@@ -66,11 +66,23 @@ class Progress:
         Raises:
             OSError: nobody can read any more.
         """
+        how = f"by signal {-event.code}" if event.code < 0 else f"with code {event.code}"
         if event.kind == "died":
-            how = f"by signal {-event.code}" if event.code < 0 else f"with code {event.code}"
             wait = event.wait // 1_000_000
             self._wipe()
             click.echo(f"The worker died {how}; it is started again in {wait} s.", err=True)
+        elif event.kind == "given-up":
+            self._wipe()
+            said = f": {one_line(event.said, 300)}" if event.said else "."
+            click.echo(
+                f"The worker died {event.times} times within minutes, at last {how}{said}\n"
+                "It is not started again.  Next: tildawn doctor; all it said is in"
+                " logs/supervisor.log of the house",
+                err=True,
+            )
+        elif event.kind == "unreported":
+            self._wipe()
+            click.echo("The report could not be written.", err=True)
         elif event.kind == "leaving":
             self._wipe()
             click.echo("Leaving: what is going on returns to the queue.", err=True)

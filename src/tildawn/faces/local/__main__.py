@@ -7,11 +7,12 @@ import os
 import sys
 
 from tildawn.faces.local.worker import work
-from tildawn.runtime.job import RESTARTED, job_of
+from tildawn.runtime.job import BROKE, RESTARTED, job_of
 
 
 if __name__ == "__main__":
-    code = work(job_of(sys.argv[1]), restarted=RESTARTED in sys.argv[2:])
+    more = sys.argv[2:]
+    code = work(job_of(sys.argv[1]), restarted=RESTARTED in more, broke=BROKE in more)
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of steps that will not end must not keep the process; the ledger is closed.

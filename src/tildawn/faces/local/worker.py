@@ -22,6 +22,8 @@ from tildawn.errors import HouseLocked, TildawnError
 from tildawn.faces.local.application import application
 from tildawn.faces.local.nightly import as_accepted, look_ahead, settled, spend_night
 from tildawn.faces.local.server import listening
+from tildawn.ledger.layout import Layout
+from tildawn.ledger.sqlite.damage import refuse_damaged
 from tildawn.runtime.config import Config, load
 from tildawn.runtime.holder import Absent, socket_path
 from tildawn.runtime.house import House
@@ -53,12 +55,13 @@ PATIENCE = 8.0
 """Seconds after which a worker that was asked to go goes without order; the promise is 10."""
 
 
-def work(job: Job, *, restarted: bool) -> int:
+def work(job: Job, *, restarted: bool, broke: bool = False) -> int:
     """Open a house and work until the night ends, or until a signal or an operation says leave.
 
     Args:
         job: what to do.
         restarted: the worker before this one died.
+        broke: it died of a fault of its own, which may be a damaged file.
 
     Returns:
         The exit code.
@@ -67,6 +70,8 @@ def work(job: Job, *, restarted: bool) -> int:
         Nothing.
     """
     try:
+        if broke:
+            refuse_damaged(Layout(house_of(job)).database)
         return _work(job, restarted=restarted)
     except TildawnError as error:
         said = refusal_of(error)

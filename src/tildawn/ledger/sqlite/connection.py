@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 import apsw
 
 from tildawn.errors import HouseUnusable, LedgerBroken, TildawnError
+from tildawn.ledger.sqlite.damage import KEEP, damage_of
 
 
 SQLITE_FLOOR = (3, 51, 3)
@@ -149,8 +150,8 @@ def opening_error(path: Path, error: apsw.Error) -> TildawnError:
         Nothing.
     """
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        message = f"{path} is damaged: {error}"
-        return LedgerBroken(message, hint="copy the house away and keep it; nothing was changed")
+        message = f"{path} is damaged: {damage_of(path) or error}"
+        return LedgerBroken(message, hint=KEEP)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         message = f"{path} is locked by another program: {error}"
         return HouseUnusable(message, hint="end the program that has the file open")
