@@ -134,7 +134,8 @@ class WatchedLedger(Ledger):
 
         def counted(outcome: Any) -> None:
             self.on_their_way -= 1
-            done(outcome)
+            if done is not None:
+                done(outcome)
 
         super().submit(entries, expect=expect, done=counted, **said)
         self.on_their_way += 1
