@@ -23,7 +23,7 @@ from tildawn.runtime.house import NAME, House
 from tildawn.runtime.outside.kind import CallOptions
 from tildawn.runtime.rehearsal.clock import VirtualClock, run_virtual
 from tildawn.runtime.rehearsal.house import open_played
-from tildawn.runtime.setting import SIMULATOR, ProviderSettings, Settings
+from tildawn.runtime.setting import SIMULATOR, ProviderSettings, RouteSettings, Settings
 from tildawn.runtime.surroundings import Stage
 from tildawn.runtime.working import working
 from tildawn.units import SECOND, Micros, Seq
@@ -34,7 +34,9 @@ SIZE = 32
 
 
 @task(name="ladder.ask")
-async def ask(ctx: Context, kind: str, prompt: str, options: dict[str, str | list[str]]) -> str:
+async def ask(
+    ctx: Context, kind: str, prompt: str, options: dict[str, str | int | list[str]]
+) -> str:
     """One call; its answer as JSON."""
     size: dict[str, object] = {"size": f"{SIZE}x{SIZE}"} if kind == "image" else {}
     said: CallOptions = msgspec.convert({"repeat": "safe", **options}, CallOptions)
@@ -45,10 +47,13 @@ async def ask(ctx: Context, kind: str, prompt: str, options: dict[str, str | lis
 class Evening:
     """A house in virtual time, before a provider that follows a script."""
 
-    def __init__(self, folder: Path, scenario: str) -> None:
+    def __init__(self, folder: Path, scenario: str, **route: Any) -> None:
         self.clock = VirtualClock()
         self.folder = folder / NAME
-        self.settings = Settings(provider=ProviderSettings(name=SIMULATOR))
+        self.settings = Settings(
+            provider=ProviderSettings(name=SIMULATOR),
+            route={"sim:*": RouteSettings(**route)} if route else {},
+        )
         self.model = SimModel(seed=1, scenario=parse(scenario), began=self.clock.wall())
         self.facts: list[Fact] = []
         #: What went wrong with the primary, as told where something was served in its place.
@@ -176,6 +181,19 @@ def test_what_stands_in_is_timed_from_the_moment_the_last_model_was_left(evening
     assert evening.at(CallServed) - evening.at(CallDispatched) > 100 * SECOND
     assert evening.error is not None
     assert evening.error.code == "quota"
+
+
+ONCE = '[[rule]]\npath = "/v1/images"\nnth = "1"\nfault = { kind = "hang" }\n'
+
+
+def test_a_primary_that_hangs_leaves_the_next_model_its_time(tmp_path: Path):
+    """One deadline for all: whoever is first must not use it up."""
+    evening = Evening(tmp_path, ONCE, deadline=Micros(100 * SECOND))
+    options = {"accepts": ["sim-image-small"], "retry": 1}
+    assert evening.play(("image", "a kettle", options)) == ["done"]
+    first, second = evening.of(CallDispatched)
+    # Of a hundred seconds, the forty-five that a picture is given at the least.
+    assert (first.timeout_ms, second.tier, second.timeout_ms) == (55_000, "sim-image-small", 45_000)
 
 
 REFUSED = '[[rule]]\npath = "/v1/images"\nfault = { kind = "refused" }\n'

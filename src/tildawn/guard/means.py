@@ -14,6 +14,7 @@ from tildawn.guard.attempt import Ran, Try, Work
 from tildawn.guard.commit import Committer
 from tildawn.guard.deadline import Alarms
 from tildawn.guard.funds import Funds, funds_of
+from tildawn.guard.ladder import share
 from tildawn.guard.late import Latecomers
 from tildawn.guard.policy import PolicyOf
 from tildawn.guard.request import Answer, Attempt, Ended, Later
@@ -78,7 +79,17 @@ class Means:
             # A step that says that it takes longer than such calls do is believed.
             longer = asked > leave.health.policy.timeout.most
             limit = asked if longer else min(asked, limit)
-        return Micros(max(min(limit, visit.until - self.clock.mono()), 0))
+        left = Micros(visit.until - self.clock.mono())
+        return Micros(max(min(limit, share(left, self._least_below(visit))), 0))
+
+    def _least_below(self, visit: Visit) -> list[Micros]:
+        """What each tier below the present one needs at the least."""
+        call = visit.primary
+        others = [one for one in call.remotes if one.name not in visit.asked]
+        return [
+            *(self.policies(one.route, one.kind).timeout.least for one in others),
+            *(one.limit for one in call.locals),
+        ]
 
     async def attempt(self, visit: Visit, limit: Micros) -> Ran[Answer]:
         """Do the outside work once; an attempt that would not end is kept as a latecomer.
