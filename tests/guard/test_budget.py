@@ -15,7 +15,7 @@ from tildawn.guard.budget import Scope, fits, scopes_of, strained
 from tildawn.guard.call import Door
 from tildawn.guard.policy import PRESETS
 from tildawn.guard.recover import expire_holds
-from tildawn.guard.request import Ended
+from tildawn.guard.request import Ended, Remote
 from tildawn.projections.budget import BudgetRow
 from tildawn.units import SECOND, Micros, MicroUsd
 
@@ -285,6 +285,49 @@ def row(scope: str, **said) -> BudgetRow:
         "stopped": 0,
     }
     return BudgetRow(scope=scope, stopped_at=-1, set_at=-1, **(fields | said))
+
+
+def cheaper(s, *answers) -> tuple[Any, Remote]:
+    """Another model, a tenth of the price, with a script of its own."""
+    world = type(s.world)(script=list(answers))
+    return world, Remote(
+        name="cheap", route="cheap:model", model="cheap", perform=world.perform,
+        reserve=MicroUsd(3),
+    )  # fmt: skip
+
+
+def test_from_four_fifths_on_a_cheaper_model_goes_first_and_is_flagged(play, house) -> None:
+    """The rest of the money lasts longer, and the report says whose answer it is."""
+
+    async def scene(s) -> None:
+        other, remote = cheaper(s, b'"cheap"', b'"cheap"')
+        asked: dict[str, Any] = {"budgets": ("night",), "reserve": 30, "remotes": (remote,)}
+        s.world.script = [s.answer(spend=30, spend_source="reported")] * 3
+        for path in ("p", "q", "r", "t"):
+            await s.drive(s.call(path=path, **asked))
+        assert (3, 1) == (len(s.world.keys), len(other.keys))
+        assert b'"cheap"' == s.ear.heard[-1][2]
+
+    house.limit("night", 110)
+    play(scene)
+    assert ("cheap", "budget", "cheap:model") == (
+        house.row("t").tier, house.row("t").instead, house.row("t").route
+    )  # fmt: skip
+
+
+def test_the_primary_is_asked_when_what_went_before_it_does_not_serve(play, house) -> None:
+    """Cheaper is preferred, not required; a task is not failed to save a cent."""
+
+    async def scene(s) -> None:
+        other, remote = cheaper(s, s.fault("quota", status=402))
+        await s.drive(s.call(budgets=("night",), reserve=30, remotes=(remote,)))
+        assert (1, 1) == (len(s.world.keys), len(other.keys))
+        assert b'"done"' == s.ear.heard[-1][2]
+
+    house.limit("night", 100)
+    house.say(BudgetSet(scope="night", limit_tokens=0), run="")
+    play(scene)
+    assert ("", "") == (house.row().tier, house.row().instead)
 
 
 # -- holds ---------------------------------------------------------------------------------

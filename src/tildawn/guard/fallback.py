@@ -7,7 +7,7 @@ import asyncio
 from typing import Literal
 
 from tildawn.errors import Effect
-from tildawn.guard import ladder
+from tildawn.guard import budget, ladder
 from tildawn.guard.attempt import Ran
 from tildawn.guard.fault import Seen
 from tildawn.guard.means import Means
@@ -37,12 +37,35 @@ class Fallback:
             return visit.until
         return Micros(min(visit.until, self._means.clock.mono() + ladder.PATIENCE))
 
+    def spare(self, visit: Visit) -> None:
+        """Turn to a cheaper model that the call allows, where its money runs low.
+
+        Only for what may be done twice: an earlier entry may have asked the primary.
+
+        Raises:
+            TildawnError: the house cannot be read.
+        """
+        call = visit.primary
+        if not call.remotes or call.repeat != "safe" or visit.asked:
+            return
+        funds = self._means.funds(visit)
+        if funds is None:
+            return
+        with self._means.ledger.read() as reader:
+            strained = budget.strained(funds.scopes, budget.standing(reader, funds.scopes))
+        first = ladder.ahead(call.remotes, reserve=call.reserve, strained=strained)
+        if first:
+            visit.spared = True
+            visit.turn_to(first[0], instead=ladder.STRAINED)
+
     def possible(self, visit: Visit, fault: Seen) -> bool:
         """Whether a failure for good is not the end, as another tier may serve.
 
         Raises:
             Nothing.
         """
+        if visit.spared:
+            return fault.kind not in ladder.OURS
         effect = worse(visit.effect, fault.effect)
         return self._rung(visit, fault.kind, effect) != STAY
 
@@ -63,6 +86,9 @@ class Fallback:
             TildawnError: the house takes no facts.
             asyncio.CancelledError: the caller was cancelled.
         """
+        if visit.spared and cause not in ladder.OURS:
+            visit.turn_back()
+            return None
         visit.decided = self._means.clock.mono()
         rung = self._rung(visit, cause, worse(visit.effect, error.effect if error else Effect.NONE))
         if rung == "remote":

@@ -47,6 +47,8 @@ LIMITS: Mapping[str, Micros] = {
 
 OPEN, BLOCKED, LIMIT, FULL = "route-open", "route-blocked", "limit", "full"
 RETRIES, ASKED, LATE, SPENT = "retry-budget", "asked-wait", "patience", "budget-spent"
+STRAINED = "budget"
+"""Why a cheaper model went before the primary, which nobody asked."""
 NOT_NOW = frozenset({OPEN, BLOCKED, LIMIT, FULL, RETRIES, ASKED})
 """Why the primary may not be asked now; nothing was sent, so nothing can have happened."""
 

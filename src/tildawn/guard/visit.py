@@ -31,7 +31,7 @@ class Visit(Patience):
     __slots__ = (
         "_leaving", "_ledger", "_task", "asked", "attempt", "child", "decided", "effect", "error",
         "final", "key", "known", "leave_of_gate", "limit_ms", "primary", "record", "request",
-        "sent_at", "tries", "until",
+        "sent_at", "spared", "tries", "until",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,8 @@ class Visit(Patience):
         self.asked: set[str] = set()
         #: Of all that was sent for the call so far.
         self.effect = Effect.NONE
+        #: The primary was passed over for a cheaper model, and can still be asked.
+        self.spared = False
         #: How the primary failed, if it did.
         self.error: Seen | None = None
         #: When it was decided to leave the primary (steady clock), 0 for not yet.
@@ -94,6 +96,16 @@ class Visit(Patience):
             reserve_tokens=remote.reserve_tokens, worst=remote.worst,
         )  # fmt: skip
         self._go_to(request, tier=remote.name, instead=instead)
+
+    def turn_back(self) -> None:
+        """Ask the primary after all: what went before it for its price did not serve.
+
+        Raises:
+            Nothing.
+        """
+        self.spared = False
+        self.tries = 0
+        self._go_to(self.primary)
 
     def adopt(self, row: CallRow) -> None:
         """Go on from what is on record.

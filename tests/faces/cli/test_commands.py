@@ -208,6 +208,17 @@ def test_a_budget_that_does_not_exist_is_not_made_by_a_typing_error(shell: Any) 
     assert shell.ask("budget") == {"budgets": []}
 
 
+def test_a_route_can_be_given_a_limit_of_money_and_tokens_for_a_day(shell: Any) -> None:
+    """Its scope has that name before the first call of the day is made."""
+    shell("budget", "route:shop/2026-01-02", "6.00", "--tokens", "1000")
+    [line] = shell.ask("budget", "route:shop/2026-01-02")["budgets"]
+    assert (6_000_000, 1_000) == (line["limit_micro_usd"], line["limit_tokens"])
+    shell("budget", "route:shop/2026-01-02", "--tokens", "5")
+    [line] = shell.ask("budget")["budgets"]
+    assert (6_000_000, 5, 0) == (line["limit_micro_usd"], line["limit_tokens"], line["used_tokens"])
+    assert "0 of 5 tokens" in shell("budget").out
+
+
 def test_logs_are_one_object_a_line_in_the_order_of_the_ledger(shell: Any, total: str) -> None:
     """A stream is read line by line, for ever."""
     run = shell.ask("enqueue", total, "shops=1")["run"]

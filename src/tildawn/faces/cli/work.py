@@ -116,12 +116,13 @@ def answer(run: str, choice: str, value: str | None) -> None:
 
 @click.command(help="Show budgets, or set the limit of one; without a scope, of the latest night.")
 @click.argument("words", nargs=-1, metavar="[SCOPE] [AMOUNT]")
+@click.option("--tokens", type=click.IntRange(min=0), help="A limit of tokens.")
 @click.option("--reason", default="", help="Why; it is kept with the fact.")
 @options
-def budget(words: tuple[str, ...], reason: str) -> None:
+def budget(words: tuple[str, ...], tokens: int | None, reason: str) -> None:
     scope, amount = _scope_and_amount(words)
-    if amount:
-        given = money.LimitInput(scope=scope, amount=amount, reason=reason)
+    if amount or tokens is not None:
+        given = money.LimitInput(scope=scope, amount=amount, reason=reason, tokens=tokens)
         tell(ask(money.LIMIT, given), _budgets)
     else:
         tell(ask(money.BUDGET, money.BudgetInput(scope=scope)), _budgets)
@@ -142,11 +143,18 @@ def _budgets(found: money.Budgets) -> Iterator[str]:
     if not found.budgets:
         yield "No money was set or spent."
         return
-    rows = [("scope", "limit", "spent", "promised", "")]
+    rows = [("scope", "limit", "spent", "promised", "held", "")]
     for one in found.budgets:
         limit = "none" if one.limit_micro_usd is None else dollars(one.limit_micro_usd)
-        note = "stopped by an overrun" if one.stopped else ""
-        rows.append(
-            (one.scope, limit, dollars(one.spent_micro_usd), dollars(one.reserved_micro_usd), note)
-        )
+        spent, promised = dollars(one.spent_micro_usd), dollars(one.reserved_micro_usd)
+        rows.append((one.scope, limit, spent, promised, dollars(one.held_micro_usd), _note(one)))
     yield from columns(rows)
+
+
+def _note(one: money.BudgetLine) -> str:
+    said = ["stopped by an overrun"] if one.stopped else []
+    if one.limit_tokens is not None:
+        said.append(f"{one.used_tokens + one.reserved_tokens} of {one.limit_tokens} tokens")
+    if one.strained and not one.stopped:
+        said.append("cheaper tiers preferred")
+    return ", ".join(said)

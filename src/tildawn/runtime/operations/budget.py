@@ -1,4 +1,4 @@
-"""Money: what each scope may spend, has spent and has promised; and a new limit for one.
+"""Money and tokens: what each scope may use, has used and has promised; and a new limit for one.
 
 What it is not: the judgement of a call; the guard makes that in the commit of the dispatch.
 """
@@ -7,6 +7,7 @@ import msgspec
 
 from tildawn.errors import Misused, UnknownName
 from tildawn.facts.call import BudgetSet
+from tildawn.guard.budget import PROBES, ROUTE, Scope, strained
 from tildawn.projections.budget import BudgetRow, budget_of, budgets_under
 from tildawn.projections.night import night_called
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
@@ -20,23 +21,36 @@ class BudgetInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class LimitInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new limit such as ``6.00``, in US dollars; without a scope, of the latest night."""
+    """A new limit such as ``6.00``, in US dollars, or in tokens, or both.
 
-    amount: str
+    Without a scope it is that of the latest night.
+    """
+
+    amount: str = ""
     scope: str = ""
     reason: str = ""
+    tokens: int | None = None
 
 
 class BudgetLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One scope; amounts are millionths of a US dollar, a missing limit is null."""
+    """One scope; amounts are millionths of a US dollar, a missing limit is null.
+
+    ``held`` is kept for calls of which nobody knows what became; it counts as promised.
+    """
 
     scope: str
     limit_micro_usd: int | None
     spent_micro_usd: int
     assumed_micro_usd: int
     reserved_micro_usd: int
+    held_micro_usd: int
     overrun_micro_usd: int
     stopped: bool
+    limit_tokens: int | None
+    used_tokens: int
+    reserved_tokens: int
+    #: Four fifths of a limit are used: cheaper tiers are preferred.
+    strained: bool
 
 
 class Budgets(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +66,14 @@ async def _budget(desk: Desk, given: BudgetInput) -> Budgets:
 
 async def _limit(desk: Desk, given: LimitInput) -> Budgets:
     ledger = desk.house.ledger
-    amount = usd(given.amount)
+    if not given.amount and given.tokens is None:
+        message = "no limit is given"
+        raise Misused(message, hint="tildawn budget SCOPE AMOUNT, or --tokens NUMBER")
+    amount = usd(given.amount) if given.amount else -1
+    tokens = -1 if given.tokens is None else given.tokens
+    if tokens < -1:
+        message = f"{tokens} is no number of tokens"
+        raise Misused(message, hint="write a whole number from 0 upwards")
     with ledger.read() as reader:
         scope = given.scope
         if not scope:
@@ -61,10 +82,10 @@ async def _limit(desk: Desk, given: LimitInput) -> Budgets:
                 message = "there was no night yet whose budget could be set"
                 raise Misused(message, hint="name a scope: tildawn budget SCOPE AMOUNT")
             scope = f"night/{night.night}"
-        elif budget_of(reader, scope) is None:
+        elif budget_of(reader, scope) is None and not scope.startswith((ROUTE, PROBES)):
             message = f"no budget is called {scope}"
             raise UnknownName(message, hint="tildawn budget")
-    fact = BudgetSet(scope=scope, limit_micro_usd=amount, reason=given.reason)
+    fact = BudgetSet(scope=scope, limit_micro_usd=amount, reason=given.reason, limit_tokens=tokens)
     await ledger.append([ledger.draft(fact, actor="owner")])
     desk.house.engine.wake()
     with ledger.read() as reader:
@@ -76,8 +97,10 @@ async def _limit(desk: Desk, given: LimitInput) -> Budgets:
 def _line(row: BudgetRow) -> BudgetLine:
     return BudgetLine(
         scope=row.scope, limit_micro_usd=row.cap, spent_micro_usd=row.spent,
-        assumed_micro_usd=row.assumed, reserved_micro_usd=row.reserved,
-        overrun_micro_usd=row.overrun, stopped=bool(row.stopped),
+        assumed_micro_usd=row.assumed, reserved_micro_usd=row.reserved, held_micro_usd=row.held,
+        overrun_micro_usd=row.overrun, stopped=bool(row.stopped), limit_tokens=row.cap_tokens,
+        used_tokens=row.tokens, reserved_tokens=row.tokens_reserved + row.tokens_held,
+        strained=strained((Scope(row.scope),), (row,)),
     )  # fmt: skip
 
 
@@ -89,5 +112,5 @@ BUDGET = Operation(
 LIMIT = Operation(
     name="budget.set", input=LimitInput, output=Budgets, effect=Effect.WRITE,
     permission=Permission.OWN, run=_limit,
-    help="Set the limit of a scope; a scope that an overrun stopped goes on.",
+    help="Set the limit of a scope; with money, one that an overrun stopped goes on.",
 )  # fmt: skip

@@ -56,6 +56,8 @@ class CallLine(msgspec.Struct, frozen=True, kw_only=True):
     spend_micro_usd: int
     assumed_micro_usd: int
     reserved_micro_usd: int
+    #: Kept for attempts of which nobody knows what became.
+    held_micro_usd: int
     key: str
     sent_at: int
     ended_at: int
@@ -188,8 +190,8 @@ def _call(row: CallRow) -> CallLine:
     return CallLine(
         path=row.path, name=row.name, route=row.route, state=row.state, attempts=row.attempt,
         fault=row.fault, effect=row.effect, spend_micro_usd=row.spend,
-        assumed_micro_usd=row.assumed, reserved_micro_usd=row.reserve, key=row.key,
-        sent_at=row.sent_at, ended_at=row.ended_at, seq=row.state_at,
+        assumed_micro_usd=row.assumed, reserved_micro_usd=row.reserve, held_micro_usd=row.held,
+        key=row.key, sent_at=row.sent_at, ended_at=row.ended_at, seq=row.state_at,
     )  # fmt: skip
 
 
