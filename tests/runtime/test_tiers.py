@@ -224,6 +224,15 @@ def test_a_picture_of_another_size_does_not_stand_in(house: House):
     assert house.stock.recent(wanted(), shown="") is None
 
 
+def test_pictures_of_other_sizes_do_not_hide_the_one_that_fits(house: House):
+    """A frame in portrait hangs in a house that draws a hundred landscapes a night."""
+    fits = house.drew(wanted("kettle"))
+    for _ in range(8):
+        house.drew(wanted("kettle", side=48))
+    assert blob_of(house.stock.related(wanted("kettle"), shown="")) == fits
+    assert blob_of(house.stock.recent(wanted(), shown="")) == fits
+
+
 @pytest.mark.parametrize("spoil", ["remove", "damage", "cut off when it came"])
 def test_a_picture_that_is_no_whole_picture_is_passed_over(house: House, spoil: str):
     """A stand-in is looked at like an answer; a broken one would be a black frame."""
@@ -447,7 +456,7 @@ def test_each_accepted_model_is_asked_on_a_route_of_its_own():
         )  # fmt: skip
 
     options = CallOptions(
-        model="m", route="art:hero", accepts=("dear", "cheap", "unpriced"), tiers=("exact",)
+        model="m", route="art:hero", accepts=("dear", "m", "cheap", "unpriced"), tiers=("exact",)
     )
     made = remotes_of("image", options, prepare, primary="m")
     assert [(one.name, one.route, one.reserve_tokens, one.kind) for one in made] == [
