@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tildawn.faces.catalog import OPERATIONS
-from tildawn.facts import call, house, night, route, run, step, task
+from tildawn.facts import call, house, letter, night, picture, route, run, step, task
 from tildawn.facts.fact import FactData
 from tildawn.runtime.setting import SETTINGS, shown
 
@@ -111,6 +111,8 @@ FACT_GROUPS = (
     ("Inside a run", step.KINDS),
     ("Calls, budgets and child processes", call.KINDS),
     ("Routes", route.KINDS),
+    ("Dead letters", letter.KINDS),
+    ("Pictures and their repair", picture.KINDS),
 )
 
 

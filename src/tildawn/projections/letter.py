@@ -38,7 +38,7 @@ from tildawn.units import Seq
 
 BLAMELESS = frozenset({
     # The other side, or the way there.
-    "timeout", "network", "server", "rate", "quota", "auth", "call-in-doubt",
+    "timeout", "network", "server", "rate", "quota", "auth", "tls", "call-in-doubt",
     # The owner's limits and the machine.
     "budget-spent", "not-permitted", "busy", "refused", "store-full", "stale-writer",
     # The settings or the code, whatever the arguments are.
