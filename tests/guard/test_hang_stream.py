@@ -3,11 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from random import Random
+from typing import Any
 
+import msgspec
 import pytest
 
+from tildawn.guard.call import Door
 from tildawn.guard.fault import seen
-from tildawn.guard.stream import IDLE, StreamTimeout, limited
+from tildawn.guard.policy import IDLE, PRESETS, Class, RoutePolicy
+from tildawn.guard.request import Answer, Attempt, Ended
+from tildawn.guard.stream import StreamTimeout, limited
 from tildawn.providers.port import Wire
 from tildawn.testing.clock import ManualClock
 from tildawn.units import SECOND, Micros
@@ -187,3 +193,29 @@ def test_leaving_early_closes_the_stream_and_leaves_no_task() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+def test_the_limits_of_a_route_reach_the_attempt(play: Any) -> None:
+    """How long a model may think before it speaks is the route's business, not the caller's."""
+    given = list[tuple[Micros | None, Micros | None]]()
+
+    def policies(_: str, kind: Class) -> RoutePolicy:
+        preset = PRESETS[kind]
+        limits = msgspec.structs.replace(preset.timeout, first=Micros(8), idle=Micros(5))
+        return msgspec.structs.replace(preset, timeout=limits)
+
+    class Listening:
+        @staticmethod
+        async def perform(attempt: Attempt) -> Answer:
+            given.append((attempt.first, attempt.idle))
+            return Answer(value=b"1")
+
+    async def scene(s: Any) -> None:
+        own = Door(s.house.ledger, s.clock, Random(0), policies=policies)
+        for number, door in enumerate((own, s.door)):
+            request = s.house.request(Listening(), path=f"p{number}")
+            assert isinstance(await door.call(request, s.ear), Ended)
+        await own.close()
+
+    play(scene)
+    assert given == [(8, 5), (None, IDLE)]

@@ -115,6 +115,8 @@ class Means:
         )  # fmt: skip
         if visit.leave_of_gate is not None:
             visit.leave_of_gate.sends(view)
+            limits = visit.leave_of_gate.health.policy.timeout
+            view.first, view.idle = limits.first, limits.idle
         return await Try(self.clock, self.alarms, view, work).run()
 
     async def _child(self, visit: Visit, pid: int, started: str) -> None:

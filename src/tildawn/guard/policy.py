@@ -22,6 +22,10 @@ Class = Literal["image", "chat", "embedding", "http", "local"]
 
 MINUTE = 60 * SECOND
 
+IDLE = Micros(30 * SECOND)
+"""Between two pieces of a stream; three times the shortest that is sensible, as models think
+between the parts of an answer. Source: reference of resilience, 4.2."""
+
 
 class TimeoutPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How long an attempt may take: the 95th percentile and a margin, between two clamps."""
@@ -36,6 +40,10 @@ class TimeoutPolicy(msgspec.Struct, frozen=True, kw_only=True):
     prior: Micros
     margin: Micros = Micros(10 * SECOND)
     warm: int = 20
+    #: Of a stream: until its first piece, None for as long as the attempt; and between two.
+    #: HOLE: the first one is not learned; the time to it is on record, its percentile is not kept.
+    first: Micros | None = None
+    idle: Micros = IDLE
 
 
 class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):

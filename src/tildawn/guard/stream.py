@@ -11,13 +11,10 @@ from typing import Literal, TypeVar
 from tildawn.clock import Clock
 from tildawn.guard.attempt import LOOK
 from tildawn.guard.deadline import Alarm, Alarms
+from tildawn.guard.policy import IDLE
 from tildawn.guard.request import Sent, Wire, queue_time
-from tildawn.units import SECOND, Micros
+from tildawn.units import Micros
 
-
-IDLE = Micros(30 * SECOND)
-"""Between two pieces, where nobody says more; three times the shortest that is sensible, as
-models think between the parts of an answer. Source: reference of resilience, 4.2."""
 
 T = TypeVar("T")
 

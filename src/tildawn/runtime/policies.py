@@ -167,7 +167,7 @@ def _timeout(said: RouteSettings, preset: TimeoutPolicy) -> TimeoutPolicy:
     least = said.timeout_least or min(preset.least, most)
     return _with(
         preset, most=most, least=least, cold=min(said.timeout_cold or preset.cold, most),
-        prior=min(preset.prior, most),
+        prior=min(preset.prior, most), first=said.timeout_first, idle=said.timeout_idle,
     )  # fmt: skip
 
 

@@ -146,6 +146,12 @@ class RouteSettings(Section, frozen=True, kw_only=True):
         Micros | None,
         _time("The limit of an attempt while little is known about the route.", "10ms", "1d"),
     ] = None
+    timeout_first: Annotated[
+        Micros | None, _time("The longest wait for the first piece of a stream.", "10ms", "1d")
+    ] = None
+    timeout_idle: Annotated[
+        Micros | None, _time("The longest wait between two pieces of a stream.", "10ms", "1d")
+    ] = None
     deadline: Annotated[
         Micros | None,
         _time("The longest that a call may take with all its attempts.", "10ms", "7d"),

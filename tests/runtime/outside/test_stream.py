@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tildawn.guard.policy import IDLE
 from tildawn.guard.request import Answer, Attempt
 from tildawn.guard.stream import StreamTimeout
 from tildawn.ids import Ids
@@ -20,6 +21,8 @@ from tildawn.providers.sim.server import SimServer
 from tildawn.providers.wire import Wires
 from tildawn.runtime.outside.call import Outside, call
 from tildawn.runtime.outside.world import Models, World
+from tildawn.runtime.policies import Policies
+from tildawn.runtime.setting import RouteSettings
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.testing.clock import ManualClock
 from tildawn.units import SECOND, Micros
@@ -175,3 +178,12 @@ def test_a_stream_that_falls_silent_ends_and_its_socket_with_it(ledger: Ledger) 
 
     # The first drop holds some pieces; the next one comes too late.
     play(ledger, rule("kind = 'drip', every = '7s', size = 700"), scene)
+
+
+def test_the_silence_that_a_route_allows_is_a_setting() -> None:
+    """One model thinks for a minute before its first word; another one is dead by then."""
+    said = RouteSettings(timeout_first=Micros(90 * SECOND), timeout_idle=Micros(SECOND))
+    limits = Policies({"slow:*": said}).of("slow:thinker", "chat").timeout
+    assert (limits.first, limits.idle) == (90 * SECOND, SECOND)
+    usual = Policies({}).of("slow:thinker", "chat").timeout
+    assert (usual.first, usual.idle) == (None, IDLE)
