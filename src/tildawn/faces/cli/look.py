@@ -112,7 +112,11 @@ def _fact(one: showing.FactLine, times: Times) -> tuple[str, ...]:
 def _calls(calls: tuple[showing.CallLine, ...]) -> list[tuple[str, ...]]:
     rows = [("  call", "route", "state", "attempts", "spent", "")]
     for one in calls:
-        note = one.fault + (", effect unknown" if one.effect == "unknown" else "")
+        notes = [
+            f"{one.tier} instead, because of {one.instead}" if one.tier else "", one.fault,
+            "effect unknown" if one.effect == "unknown" else "",
+        ]  # fmt: skip
+        note = ", ".join(filter(None, notes))
         rows.append((f"  {one.name}", one.route, one.state, str(one.attempts),
                      dollars(one.spend_micro_usd), note))  # fmt: skip
     return rows

@@ -59,6 +59,9 @@ class CallLine(msgspec.Struct, frozen=True, kw_only=True):
     #: Kept for attempts of which nobody knows what became.
     held_micro_usd: int
     key: str
+    #: Who or what answered in place of the primary, and why; empty for the primary.
+    tier: str
+    instead: str
     sent_at: int
     ended_at: int
     seq: int
@@ -191,7 +194,8 @@ def _call(row: CallRow) -> CallLine:
         path=row.path, name=row.name, route=row.route, state=row.state, attempts=row.attempt,
         fault=row.fault, effect=row.effect, spend_micro_usd=row.spend,
         assumed_micro_usd=row.assumed, reserved_micro_usd=row.reserve, held_micro_usd=row.held,
-        key=row.key, sent_at=row.sent_at, ended_at=row.ended_at, seq=row.state_at,
+        key=row.key, tier=row.tier, instead=row.instead, sent_at=row.sent_at,
+        ended_at=row.ended_at, seq=row.state_at,
     )  # fmt: skip
 
 
