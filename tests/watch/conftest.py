@@ -43,9 +43,9 @@ from tildawn.projections.house import HOUSE
 from tildawn.projections.night import NIGHT
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN
-from tildawn.projections.slo import SLO
 from tildawn.projections.step import STEP
 from tildawn.projections.story import STORY
+from tildawn.projections.traffic import SLO
 from tildawn.testing.clock import ManualClock
 from tildawn.units import Micros
 from tildawn.watch.build import build_report

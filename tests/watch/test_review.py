@@ -11,7 +11,7 @@ import pytest
 from tildawn.facts.route import RoutePromoted
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
-from tildawn.projections.slo import DAY, HOUR
+from tildawn.projections.traffic import DAY, HOUR
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.testing.clock import ManualClock
 from tildawn.testing.history import History

@@ -12,7 +12,8 @@ from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verdict import State
 from tildawn.ledger.verify import verify
-from tildawn.projections.slo import DAY, HOUR, MINUTE, OBJECTIVES, Measured, excess, would_have
+from tildawn.projections.slo import OBJECTIVES, Measured, excess, would_have
+from tildawn.projections.traffic import DAY, HOUR, MINUTE
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.testing.clock import ManualClock
 from tildawn.testing.history import History

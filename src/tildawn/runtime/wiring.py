@@ -29,11 +29,11 @@ from tildawn.projections.night import NIGHT
 from tildawn.projections.picture import PICTURE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN, RunRow
-from tildawn.projections.slo import SLO
 from tildawn.projections.step import STEP
 from tildawn.projections.stock import STOCK
 from tildawn.projections.story import STORY
 from tildawn.projections.task import TASK
+from tildawn.projections.traffic import SLO
 from tildawn.runtime.setting import EngineSettings
 
 

@@ -11,7 +11,7 @@ from tildawn.facts.fact import FactData
 from tildawn.facts.route import RouteChecked, RouteTurned
 from tildawn.ledger.entry import Committed
 from tildawn.ledger.ledger import Ledger
-from tildawn.projections.slo import PROBES
+from tildawn.projections.traffic import PROBES
 from tildawn.testing.clock import ManualClock
 from tildawn.units import MILLISECOND, SECOND, Micros
 

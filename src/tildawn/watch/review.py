@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from tildawn.facts.route import RouteReviewed
 from tildawn.ledger.reader import Reader
 from tildawn.projections.route import WordRow
-from tildawn.projections.slo import DAY, OBJECTIVES, measure
+from tildawn.projections.slo import OBJECTIVES, measure
+from tildawn.projections.traffic import DAY
 from tildawn.units import MILLISECOND, Micros
 from tildawn.watch.slo import allowed_of
 

@@ -14,9 +14,6 @@ from tildawn.ledger.reader import Reader
 from tildawn.projections.night import NightRow
 from tildawn.projections.run import RunRow
 from tildawn.projections.slo import (
-    DAY,
-    HOUR,
-    MINUTE,
     OBJECTIVES,
     Measured,
     Objective,
@@ -24,6 +21,7 @@ from tildawn.projections.slo import (
     last_outcomes,
     measure,
 )
+from tildawn.projections.traffic import DAY, HOUR, MINUTE
 from tildawn.units import Micros
 from tildawn.watch.words import Times, count, length
 

@@ -27,9 +27,9 @@ from tildawn.facts.route import (
     RouteTurned,
 )
 from tildawn.ledger.reader import Reader
-from tildawn.projections.route import health_of
 from tildawn.projections.run import RunRow
-from tildawn.units import SECOND, Seq
+from tildawn.projections.slo import state_at
+from tildawn.units import SECOND, Micros, Seq
 from tildawn.watch.telemetry import (
     AnyEvent,
     Attempt,
@@ -48,17 +48,11 @@ _STATUS = {"": "success", "timeout": "timeout", "cancelled": "aborted", "invalid
 class Stream:
     """Events of a stretch of the ledger, fact by fact in ledger order."""
 
-    def __init__(self, reader: Reader, *, since: int = 0) -> None:
-        """Begin.
-
-        Args:
-            reader: one read transaction, for what happened before.
-            since: position of the first fact that will be given.
-        """
+    def __init__(self, reader: Reader) -> None:
+        """Begin; the reader also knows what happened before."""
         self._reader = reader
-        self._whole = since == 0
-        self._sent: dict[tuple[str, str], CallDispatched] = {}
-        self._states: dict[str, tuple[str, int]] = {}
+        self._sent: dict[tuple[str, str], tuple[CallDispatched, str]] = {}
+        self._states: dict[str, tuple[str, Micros]] = {}
 
     def take(self, seq: Seq, fact: Fact) -> tuple[AnyEvent, ...]:
         """The events of one fact; most facts have none.
@@ -69,13 +63,14 @@ class Stream:
         make = _MAKERS.get(type(fact.data))
         return () if make is None else tuple(make(self, seq, fact))
 
-    def dispatched(self, _: Seq, fact: Fact) -> Iterator[AnyEvent]:
+    def dispatched(self, seq: Seq, fact: Fact) -> Iterator[AnyEvent]:
         """An attempt leaves: its end will tell of it.
 
         Raises:
             Nothing.
         """
-        self._sent[fact.run, fact.path] = cast("CallDispatched", fact.data)
+        said = cast("CallDispatched", fact.data)
+        self._sent[fact.run, fact.path] = said, self._state(said.route, seq)[0]
         yield from ()
 
     def settled(self, seq: Seq, fact: Fact) -> Iterator[AnyEvent]:
@@ -85,13 +80,13 @@ class Stream:
             Nothing.
         """
         said = cast("CallSettled", fact.data)
-        sent = self._sent_before(fact, said.attempt)
+        sent, state = self._sent_before(fact, said.attempt)
         if sent is None:
             return  # answered from what was known: nothing was sent
         known = _STATUS.get(said.fault, "unknown" if said.effect == "unknown" else "error")
         status = "recovered" if sent.probe and not said.fault else known
         yield self._attempt(
-            seq, fact, sent, status=status, attempt=said.attempt, fault=said.fault,
+            seq, fact, sent, state=state, status=status, attempt=said.attempt, fault=said.fault,
             latency_ms=said.took_ms, ttft_ms=said.first_ms, cost_micro_usd=said.spend_micro_usd,
             cost_source=said.spend_source, tokens_in=said.tokens_in, tokens_out=said.tokens_out,
         )  # fmt: skip
@@ -111,10 +106,10 @@ class Stream:
             Nothing.
         """
         said = cast("CallDoubted", fact.data)
-        sent = self._sent_before(fact, said.attempt)
+        sent, state = self._sent_before(fact, said.attempt)
         if sent is not None:
             yield self._attempt(
-                seq, fact, sent, status="unknown", attempt=said.attempt, fault="lost",
+                seq, fact, sent, state=state, status="unknown", attempt=said.attempt, fault="lost",
                 cost_micro_usd=sent.reserve_micro_usd, cost_source="held",
             )  # fmt: skip
 
@@ -149,8 +144,8 @@ class Stream:
             Nothing.
         """
         said = cast("RouteTurned", fact.data)
-        _, since = self._states.get(said.route, ("", 0))
-        self._states[said.route] = said.state, fact.at
+        _, since = self._state(said.route, seq)
+        self._states[said.route] = said.state, Micros(fact.at)
         yield Transition(
             seq=seq, at=fact.at, route=said.route, was=said.was, to=said.state, cause=said.cause,
             window=said.why, wait_s=said.wait_ms / 1_000, generation=said.generation,
@@ -221,6 +216,7 @@ class Stream:
         sent: CallDispatched,
         *,
         status: str,
+        state: str = "",
         attempt: int = 0,
         fault: str = "",
         latency_ms: int = 0,
@@ -237,7 +233,7 @@ class Stream:
             lane=run.lane if run is not None else "", tier=sent.tier, status=status,
             latency_ms=latency_ms, queue_ms=sent.queue_ms, ttft_ms=ttft_ms,
             timeout_ms=sent.timeout_ms, timeout_basis=sent.basis,
-            circuit_state=self._state(sent), generation=sent.generation,
+            circuit_state=state or self._state(sent.route, seq)[0], generation=sent.generation,
             fallback_tier=sent.tier, fallback_reason=sent.instead, probe=sent.probe,
             probe_success=not fault if sent.probe else None, fault=fault,
             cost_micro_usd=cost_micro_usd, cost_source=cost_source,
@@ -246,24 +242,22 @@ class Stream:
             simulated=sent.simulated, would_reject=reject, would_timeout_at_ms=timeout_at,
         )  # fmt: skip
 
-    def _state(self, sent: CallDispatched) -> str:
-        known = self._states.get(sent.route)
-        if known is not None:
-            return known[0]
-        if self._whole:
-            return "closed"  # what no fact has turned
-        health = health_of(self._reader, sent.route)
-        return health.state if health.generation == sent.generation else ""
+    def _state(self, route: str, seq: int) -> tuple[str, Micros]:
+        known = self._states.get(route)
+        if known is None:
+            known = self._states[route] = state_at(self._reader, route, seq)
+        return known
 
-    def _sent_before(self, fact: Fact, attempt: int) -> CallDispatched | None:
-        sent = self._sent.pop((fact.run, fact.path), None)
+    def _sent_before(self, fact: Fact, attempt: int) -> tuple[CallDispatched | None, str]:
+        """The dispatch of an attempt, and the state under which it was sent."""
+        sent, state = self._sent.pop((fact.run, fact.path), (None, ""))
         if sent is not None and sent.attempt == attempt:
-            return sent
-        for _, before in self._reader.facts(limit=-1, run=fact.run):
+            return sent, state
+        for seq, before in self._reader.facts(limit=-1, run=fact.run):
             said = before.data if isinstance(before, Fact) and before.path == fact.path else None
             if isinstance(said, CallDispatched) and said.attempt == attempt:
-                return said
-        return None
+                return said, state_at(self._reader, said.route, seq)[0]
+        return None, ""
 
 
 _Maker = Callable[[Stream, Seq, Fact], Iterator[AnyEvent]]
@@ -300,7 +294,7 @@ def events(reader: Reader, *, since: int = 0, limit: int = 1_000) -> Iterator[An
     Raises:
         HouseTooNew: a fact is newer than this version of Tildawn.
     """
-    stream = Stream(reader, since=since)
+    stream = Stream(reader)
     for seq, fact in reader.facts(Seq(since - 1), limit):
         if not isinstance(fact, RawFact):
             yield from stream.take(seq, fact)

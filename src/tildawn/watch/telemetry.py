@@ -31,7 +31,7 @@ class Attempt(Event, frozen=True, kw_only=True, tag="guard.attempt"):
     ttft_ms: int
     timeout_ms: int
     timeout_basis: str
-    #: Under which it was sent; empty where that is before what was read.
+    #: Under which it was sent.
     circuit_state: str
     generation: int
     fallback_tier: str
@@ -63,7 +63,7 @@ class Transition(Event, frozen=True, kw_only=True, tag="guard.transition"):
     window: str
     wait_s: float
     generation: int
-    #: How long the state before lasted, 0 where its beginning is before what was read.
+    #: How long the state before lasted, 0 where it was the first.
     lasted_s: float
 
 

@@ -17,7 +17,8 @@ from tildawn.guard.mode import parse
 from tildawn.guard.policy import Class, Mode
 from tildawn.ledger.reader import Reader
 from tildawn.projections.route import HealthRow, WordRow
-from tildawn.projections.slo import DAY, HOUR, LatestRow, kind_of_route
+from tildawn.projections.slo import kind_of_route
+from tildawn.projections.traffic import DAY, HOUR, LatestRow
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.policies import Policies
 from tildawn.units import Micros, duration
