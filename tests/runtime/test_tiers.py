@@ -22,9 +22,8 @@ from tildawn.ids import Ids
 from tildawn.ledger.entry import Committed
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verify import verify
-from tildawn.projections.call import CALL
-from tildawn.projections.run import RUN
-from tildawn.projections.stock import STOCK, AskedRow, StockRow
+from tildawn.projections.picture import PICTURE
+from tildawn.projections.stock import AskedRow, StockRow
 from tildawn.providers.sim.drawing import png
 from tildawn.runtime.outside.drawing import PALETTES, placeholder
 from tildawn.runtime.outside.kind import CallOptions, Prepared
@@ -44,7 +43,7 @@ from tildawn.runtime.outside.tiers import (
     text_tiers,
     tiers_of,
 )
-from tildawn.runtime.wiring import REGISTRY
+from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.units import SECOND, Micros, MicroUsd
 
 
@@ -65,7 +64,7 @@ class House:
         self.folder = folder
         self.clock = SystemClock()
         self.ledger = Ledger.open(
-            folder, registry=REGISTRY, projections=(RUN, CALL, STOCK), clock=self.clock,
+            folder, registry=REGISTRY, projections=(RUN, CALL, STOCK, PICTURE), clock=self.clock,
             ids=Ids(self.clock), build="test",
         )  # fmt: skip
         self.hands = Hands()
@@ -323,7 +322,7 @@ def test_the_stock_is_the_same_when_it_is_rebuilt(house: House):
     house.drew(wanted(), args="a")
     house.drew(wanted(), args="b", late=True)
     house.close()
-    said = verify(house.folder, registry=REGISTRY, projections=(RUN, CALL, STOCK))
+    said = verify(house.folder, registry=REGISTRY, projections=(RUN, CALL, STOCK, PICTURE))
     assert (said.exit_code, said.differences) == (0, ())
 
 

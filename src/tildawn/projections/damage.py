@@ -179,6 +179,15 @@ def pictures_after(reader: Reader, key: tuple[str, str, int], limit: int) -> lis
     return reader.rows(PictureRow, "(run, path, attempt) > (?, ?, ?)", key, limit=limit)
 
 
+def undamaged_with(reader: Reader, blob: str) -> list[PictureRow]:
+    """The measured pictures of a blob that no damage is on record for.
+
+    Raises:
+        Nothing.
+    """
+    return reader.rows(PictureRow, "blob = ? AND damage = '' AND width IS NOT NULL", (blob,))
+
+
 def lost_pictures(reader: Reader) -> list[PictureLostRow]:
     """The pictures that were condemned, by run, path and attempt.
 

@@ -17,6 +17,7 @@ from tildawn.guard.probe import Prober
 from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
+from tildawn.runtime.repair.queue import Rounds, queue_damage
 from tildawn.units import MILLISECOND, SECOND, Micros
 
 
@@ -54,6 +55,7 @@ class Turning:
         self.ledger = ledger
         self.door = door
         self.prober = prober
+        self.rounds = Rounds(ledger)
         self.clock = clock
         self.wall, self.mono = clock.wall(), clock.mono()
 
@@ -111,6 +113,18 @@ async def sweep(on: Turning) -> None:
     await asyncio.to_thread(on.ledger.sweep)
 
 
+async def look_at_pictures(on: Turning) -> None:
+    """Read some pictures that the house keeps, and queue for repair those that are damaged.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+    """
+    bad = await asyncio.to_thread(on.rounds.look)
+    count = await queue_damage(on.ledger, bad)
+    if count:
+        _log.warning("%d pictures cannot be shown; tildawn repair --plan", count)
+
+
 LOOPS: tuple[Loop, ...] = (
     Loop(
         name="dispatch",
@@ -146,6 +160,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(6 * 3_600 * SECOND),
         leaves="blobs that nothing names, which the next turn finds",
         turn=sweep,
+    ),
+    Loop(
+        name="pictures",
+        owner="runtime",
+        period=Micros(3_600 * SECOND),
+        leaves="damage that is not on record, which the next reader finds",
+        turn=look_at_pictures,
     ),
 )
 """Schedules, checkpoints and notices join this table with their parts."""

@@ -5,14 +5,18 @@ What it is not: the repair of them.
 
 import asyncio
 import os
+from random import Random
 from typing import Any
 
 import pytest
 
 from tildawn.facts.picture import Drawn
+from tildawn.guard.call import Door
 from tildawn.projections import damage
 from tildawn.projections.damage import Looked, pictures_of, readable
-from tildawn.runtime.repair.queue import queue_damage
+from tildawn.runtime.loops import Turning, look_at_pictures
+from tildawn.runtime.repair import queue
+from tildawn.runtime.repair.queue import queue_damage, report_damage
 
 
 RUN = "7" * 32
@@ -95,3 +99,39 @@ def test_a_damaged_file_is_made_whole_by_the_same_picture_drawn_again(
 
     assert [row.path for row in shown(attic).rows] == ["altered", "whole"]
     assert len(list((attic.folder / "blobs" / "damaged").iterdir())) == 1
+
+
+def test_a_reader_that_cannot_show_a_blob_reports_every_picture_of_it(
+    attic: Any, furnished: dict[str, Drawn]
+) -> None:
+    """The stock meets a file and not a row; what is whole or of another size is no damage."""
+    attic.drawn("again", content=b"GIF87a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
+
+    assert report_damage(attic.ledger, furnished["gone"].blob) == 1
+    assert report_damage(attic.ledger, furnished["gone"].blob) == 0
+    assert report_damage(attic.ledger, furnished["whole"].blob) == 0
+    assert attic.rows()["gone"].damage == "missing"
+
+
+def test_the_house_goes_round_its_pictures_by_itself(
+    attic: Any, furnished: dict[str, Drawn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody looks at rots unseen; each turn takes some, and after the last begins anew."""
+    monkeypatch.setattr(queue, "ROUND", 2)
+    rounds = queue.Rounds(attic.ledger)
+
+    seen = [sorted(bad.row.path for bad in rounds.look()) for _ in range(4)]
+
+    assert seen == [["altered", "gone"], [], ["altered", "gone"], []]
+
+
+def test_the_loop_puts_on_record_what_it_finds(attic: Any, furnished: dict[str, Drawn]) -> None:
+    """A worker that runs for weeks finds it before its owner does."""
+
+    async def turn() -> None:
+        door = Door(attic.ledger, attic.clock, Random(0))
+        await look_at_pictures(Turning(attic.ledger, door, attic.clock))
+
+    asyncio.run(turn())
+
+    assert attic.sum().damaged == 2

@@ -185,7 +185,13 @@ def test_a_copy_that_is_gone_meanwhile_ends_the_repair_where_it_is(
 )  # fmt: skip
 def test_the_table_refuses_a_picture_without_sane_measures(attic: Any, wrong: Any) -> None:
     """Code is forgotten or gone round; a constraint of the schema is not."""
-    said = {"blob": "a" * 64, "media": "image/png", "width": 4, "height": 4, "size_bytes": 70}
+    said: dict[str, Any] = {
+        "blob": "a" * 64,
+        "media": "image/png",
+        "width": 4,
+        "height": 4,
+        "size_bytes": 70,
+    }
     fact = CallSettled(attempt=1, final=True, effect="applied", picture=Drawn(**said | wrong))
     size = attic.ledger.next_seq
 

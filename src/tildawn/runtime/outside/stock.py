@@ -29,6 +29,7 @@ from tildawn.ledger.sqlite.reader import Reader
 from tildawn.picture import Picture
 from tildawn.projections.stock import ABOUT, OUT, StockRow, answers_to, newest
 from tildawn.runtime.outside.drawing import placeholder
+from tildawn.runtime.repair.queue import report_damage
 from tildawn.units import Micros, Seq
 
 
@@ -193,11 +194,11 @@ class Stock:
         return None
 
     def _whole(self, artifact: Artifact, wanted: Wanted) -> Answer | None:
-        # HOLE: a damaged picture is passed over here and not reported for repair.
         try:
             content = self._ledger.blobs.get(artifact.sha256)
             seen = check_picture(content, width=wanted.width, height=wanted.height)
         except (TildawnError, InvalidAnswer):
+            report_damage(self._ledger, artifact.sha256)
             return None
         return _answer(artifact.sha256, content, seen)
 
