@@ -25,7 +25,7 @@ from tildawn.providers.port import ImageRequest, Wire
 from tildawn.providers.sim.model import SimModel
 from tildawn.providers.sim.scenario import parse
 from tildawn.providers.sim.transport import SimTransport
-from tildawn.providers.wire import Wires
+from tildawn.providers.wire import EXTRA_CONNECTIONS, KEPT_CONNECTIONS, Wires
 from tildawn.units import SECOND, Micros
 
 
@@ -172,6 +172,31 @@ def test_a_thousand_hung_calls_end_within_their_limit_and_a_second_with_their_so
     budget = house.budget("night")
     assert budget.reserved == 0
     assert budget.spent + getattr(budget, "held", 0) == CALLS * 1_000
+
+
+def test_calls_that_wait_behind_hung_ones_have_their_whole_limit_once_it_is_their_turn(
+    play: Any, house: Any
+) -> None:
+    """Behind a full pool of hangs everybody would time out unsent, and all be the provider's fault."""
+    calls, most = 70, KEPT_CONNECTIONS + EXTRA_CONNECTIONS
+
+    async def scene(s: Any) -> None:
+        host, wires = Host(), Wires(clock=s.clock)
+        async with hosts(host, 1) as [url]:
+            made = [begin(s, wires, f"{url}/before-headers", path=f"p{n}") for n in range(calls)]
+            for wave in range(1, 4):
+                await host.until(asked=min(wave * most, calls))
+                assert host.asked - host.closed <= most
+                s.clock.advance(Micros(LIMIT * SECOND))
+                await host.until(closed=min(wave * most, calls))
+            await asyncio.wait(made)
+            assert s.clock.mono() == 3 * LIMIT * SECOND
+            await wires.aclose()
+
+    play(scene)
+    ends = [fact.data for fact in house.facts() if fact.kind == "CallSettled"]
+    assert len(ends) == calls
+    assert {(end.fault, end.took_ms) for end in ends} == {("timeout", LIMIT * 1_000)}
 
 
 def test_thirty_aborts_leave_descriptors_threads_tasks_and_memory_as_before(play: Any) -> None:

@@ -19,7 +19,7 @@ from tildawn.providers.sim.model import SimModel
 from tildawn.providers.sim.scenario import parse
 from tildawn.providers.sim.server import SimServer
 from tildawn.providers.wire import Wires
-from tildawn.runtime.outside.call import Outside, call
+from tildawn.runtime.outside.call import CallDef, Outside, call
 from tildawn.runtime.outside.world import Models, World
 from tildawn.runtime.policies import Policies
 from tildawn.runtime.setting import RouteSettings
@@ -62,11 +62,11 @@ class Stage:
         self.server = server
         self.clock = clock
 
-    def start(self, made: object, **limits: Micros) -> "asyncio.Task[Answer]":
+    def start(self, made: CallDef[[], str], **limits: Micros) -> "asyncio.Task[Answer]":
         """Begin an attempt."""
         attempt = Attempt(key="k", number=1, deadline=Micros(0), child_started=_no_child)
         attempt.first, attempt.idle = limits.get("first"), limits.get("idle")
-        prepared = made.prepare(self.world, (), {}, simulated=True)  # type: ignore[attr-defined]
+        prepared = made.prepare(self.world, (), {}, simulated=True)
         return asyncio.ensure_future(prepared.perform(attempt))
 
     async def drive(self, going: "asyncio.Task[Answer]") -> None:
