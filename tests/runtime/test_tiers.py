@@ -22,7 +22,6 @@ from tildawn.ids import Ids
 from tildawn.ledger.entry import Committed
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verify import verify
-from tildawn.projections.picture import PICTURE
 from tildawn.projections.stock import AskedRow, StockRow
 from tildawn.providers.sim.drawing import png
 from tildawn.runtime.outside.drawing import PALETTES, placeholder
@@ -64,7 +63,7 @@ class House:
         self.folder = folder
         self.clock = SystemClock()
         self.ledger = Ledger.open(
-            folder, registry=REGISTRY, projections=(RUN, CALL, STOCK, PICTURE), clock=self.clock,
+            folder, registry=REGISTRY, projections=PROJECTIONS, clock=self.clock,
             ids=Ids(self.clock), build="test",
         )  # fmt: skip
         self.hands = Hands()
@@ -322,7 +321,7 @@ def test_the_stock_is_the_same_when_it_is_rebuilt(house: House):
     house.drew(wanted(), args="a")
     house.drew(wanted(), args="b", late=True)
     house.close()
-    said = verify(house.folder, registry=REGISTRY, projections=(RUN, CALL, STOCK, PICTURE))
+    said = verify(house.folder, registry=REGISTRY, projections=PROJECTIONS)
     assert (said.exit_code, said.differences) == (0, ())
 
 
