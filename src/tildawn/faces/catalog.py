@@ -28,6 +28,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     run.PAUSE,
     run.RESUME,
     run.RETRY,
+    run.EMIT,
     run.ANSWER,
     letter.DEAD,
     letter.ACKNOWLEDGE,

@@ -6,6 +6,7 @@ where this lock does not hold.
 
 import fcntl
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -112,9 +113,14 @@ def _locked(path: Path) -> HouseLocked:
     holder = holder_of(path)
     if holder is None:
         return HouseLocked(f"{path.parent} is held by another process")
-    message = f"{path.parent} is held by process {holder.pid}"
+    since = datetime.fromtimestamp(holder.since // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    build = f", Tildawn {holder.build}" if holder.build else ""
+    message = f"{path.parent} is held by process {holder.pid} since {since} UTC{build}"
     return HouseLocked(
         message,
-        hint="talk to that process, or end it first",
+        hint=(
+            "tildawn status says what it does; tildawn takeover makes it park and go;"
+            f" kill {holder.pid} ends it, and nothing on record is lost"
+        ),
         pid=holder.pid, since=holder.since, build=holder.build,
     )  # fmt: skip

@@ -5,16 +5,27 @@ happened, and these lines may be deleted at any time.
 """
 
 import logging
-from collections.abc import Iterator, MutableMapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from tildawn.providers.fault import redact
 from tildawn.runtime.setting import LogSettings
 from tildawn.units import Micros
 
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+
+SECRET_LEAST = 6
+"""Shortest value that is taken out of lines."""
+
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
 _FILES = 4
 _MEGABYTE = 1_000_000
@@ -42,12 +53,51 @@ def write_line(text: str, *, run: str = "", **fields: object) -> None:
     logging.getLogger("tildawn.task").info(text, extra={"said": {"run": run, **fields}})
 
 
-def keep_log(folder: Path, settings: LogSettings) -> logging.Handler:
+class Secrets:
+    """Values that no line may show, beside whatever looks like a key."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        """Begin with what is known."""
+        self._values: set[str] = set()
+        self.add(values)
+
+    def add(self, values: Iterable[str]) -> None:
+        """Keep these out of every line from now on; short ones would blank ordinary words.
+
+        Raises:
+            Nothing.
+        """
+        self._values |= {value for value in values if len(value) >= SECRET_LEAST}
+
+    def without(self, text: str) -> str:
+        """The text without them.
+
+        Raises:
+            Nothing.
+        """
+        return redact(text, *sorted(self._values, key=len, reverse=True))
+
+
+def secrets_in(environ: Mapping[str, str], *names: str) -> Iterator[str]:
+    """The values of these variables, and of those whose names say that they are secret.
+
+    Raises:
+        Nothing.
+    """
+    for name, value in environ.items():
+        if name in names or _SECRET_NAME.search(name):
+            yield value
+
+
+def keep_log(
+    folder: Path, settings: LogSettings, secrets: Secrets | None = None
+) -> logging.Handler:
     """Send every line of this process to ``<house>/logs/worker.jsonl``.
 
     Args:
         folder: the house.
         settings: which lines, and how many of them.
+        secrets: what no line may show; what looks like a key never is shown.
 
     Returns:
         The handler, for `end_log`.
@@ -69,6 +119,7 @@ def keep_log(folder: Path, settings: LogSettings) -> logging.Handler:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _redacting(secrets or Secrets()),
                 structlog.processors.JSONRenderer(ensure_ascii=False),
             ],
         )
@@ -79,6 +130,25 @@ def keep_log(folder: Path, settings: LogSettings) -> logging.Handler:
     for name in _TALKERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     return handler
+
+
+def _redacting(secrets: Secrets) -> "Processor":
+    def clean(value: object) -> object:
+        if isinstance(value, str):
+            return secrets.without(value)
+        if isinstance(value, Mapping):
+            items = cast("Mapping[object, object]", value).items()
+            return {clean(name): clean(one) for name, one in items}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [clean(one) for one in cast("Iterable[object]", value)]
+        return value if value is None or isinstance(value, int | float) else clean(repr(value))
+
+    def processor(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        return {name: clean(value) for name, value in event.items()}
+
+    return processor
 
 
 def end_log(handler: logging.Handler) -> None:

@@ -65,7 +65,7 @@ def strip_of(got: Collected, deaths: Iterable[Death], guard: Guard) -> Strip:
     events += [
         Event(
             kind="asleep", begins_at=one.at - one.amount * 1_000, ends_at=one.at, letter="",
-            words=f"machine asleep, {length(one.amount * 1_000)}",
+            words=f"asleep or stopped, {length(one.amount * 1_000)}",
         )
         for one in got.incidents
         if one.kind == "slept"
@@ -195,8 +195,8 @@ def _slept(got: Collected, letters: dict[tuple[str, int], str]) -> Iterator[Heal
             span = one.amount * 1_000
             yield Healed(
                 kind="asleep",
-                title=f"The machine slept for {length(span)}",
-                body="The night went on by itself when it woke.",
+                title=f"The machine slept, or the process was stopped, for {length(span)}",
+                body="The night went on by itself afterwards.",
                 n=1,
                 recovered=1,
                 letter=letters.get(("asleep", one.at - span), ""),

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from tildawn.apps.night.acceptance import Edited
 from tildawn.apps.night.judging import judge
 from tildawn.apps.night.looking import MET, NOT_RUN, UNMET, Seen, difference
 from tildawn.projections.run import RunRow
@@ -154,6 +155,17 @@ def test_a_question_waits_for_its_owner_and_the_answer_is_the_verdict(bedroom):
     assert asyncio.run(scenario()).exit_code == 0
     assert bedroom.verdicts("one") == ["verified"]
     assert len(bedroom.nights) == 1
+
+
+def test_a_question_of_a_night_that_was_given_up_is_asked_no_more(bedroom):
+    """The report of a night that is over must not send its owner to look at it."""
+    bedroom.plan(work("human: { question: 'Is it nice?', choices: [nice, ugly] }"))
+    asyncio.run(bedroom.night())
+    bedroom.plan(work("human: { question: 'Is it good?', choices: [good, bad] }"))
+    asyncio.run(bedroom.night(edited=Edited.NEW))
+
+    asked = bedroom.rows(RunRow, "task = 'night.ask'")
+    assert ["cancelled", "held"] == [one.state for one in sorted(asked, key=lambda one: one.run)]
 
 
 def test_an_answer_that_is_not_the_first_one_refutes(bedroom):

@@ -175,13 +175,15 @@ async def _give_up(desk: Desk, replaced: str) -> None:
     """What a replaced night has left ends; a crash leaves the rest of it for the next start.
 
     A run that had begun has to be driven to its end, so the queues of that night are opened once
-    all that is in them is asked to stop.  What is held there stays its owner's.
+    all that is in them is asked to stop.  Questions about the work are asked no more; whether a
+    call has had its effect still is, since that outlives the night.
     """
     with desk.ledger.read() as reader:
         left = reader.rows(
             RunRow,
             "night = ? AND night <> '' AND parent = ''"
-            " AND state IN ('queued', 'scheduled', 'waiting', 'running')",
+            " AND (state IN ('queued', 'scheduled', 'waiting', 'running')"
+            " OR (state = 'held' AND call_path = ''))",
             (replaced,),
         )
     for run in left:

@@ -140,7 +140,7 @@ def _status(found: house.Status) -> Iterator[str]:
     else:
         yield "No run yet."
     if found.runs.get("held"):
-        yield "What is held needs you: tildawn runs --state held"
+        yield "What is held needs you: tildawn runs --state held --all"
     for one in found.waits:
         runs = "1 run waits" if one.runs == 1 else f"{one.runs} runs wait"
         yield f"{runs} {one_line(one.words, 500)}."

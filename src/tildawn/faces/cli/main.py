@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("work", "Hold a run until you resume it."),
     "resume": ("work", "Let a paused run go on, or an unfinished night."),
     "retry": ("work", "Let a failed or held run try again."),
+    "emit": ("work", "Send an event to a run that waits for one, or will."),
     "answer": ("work", "Settle what needs you: tildawn answer RUN CHOICE."),
     "dead": ("mend", "List dead letters: what only you can set going again."),
     "budget": ("work", "Show budgets, or set the limit of one."),
@@ -99,13 +100,17 @@ class NoCommand(click.UsageError):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    invoke_without_command=True,
     epilog="Exit codes: 0 it worked, 1 the work failed, 2 usage, 3 a gate, budget or proof says no, "
     "4 the ledger is broken, 75 try again.",
 )
 @click.version_option(package_name="tildawn", message="%(version)s")
 @options
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Hand it the night.  Wake to finished work, with proof."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

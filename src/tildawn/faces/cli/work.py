@@ -1,4 +1,4 @@
-"""Commands that change what runs: enqueue, cancel, pause, resume, retry, answer, budget.
+"""Commands that change what runs: enqueue, cancel, pause, resume, retry, emit, answer, budget.
 
 What it is not: their effect; the operations have that.
 """
@@ -93,6 +93,23 @@ def _change(
         yield f"{yes if one.changed else no}: {one.name}, {one.state}."
 
     tell(ask(operation, runs.RunInput(run=run, reason=reason)), lines)
+
+
+@click.command(help=runs.EMIT.help)
+@click.argument("run")
+@click.argument("event")
+@click.argument("value", metavar="[JSON]", default="null")
+@options
+def emit(run: str, event: str, value: str) -> None:
+    given = runs.EmitInput(run=run, event=event, value=_json(value))
+
+    def lines(one: runs.Changed) -> Iterator[str]:
+        if one.changed:
+            yield f"Sent {event}: {one.name}, {one.state}."
+        else:
+            yield f"It has ended, so it hears nothing more: {one.name}, {one.state}."
+
+    tell(ask(runs.EMIT, given), lines)
 
 
 @click.command(help=runs.ANSWER.help)

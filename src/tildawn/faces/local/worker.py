@@ -20,6 +20,7 @@ from tildawn.apps.night.desk import prepare
 from tildawn.clock import Clock, SystemClock
 from tildawn.errors import HouseLocked, TildawnError
 from tildawn.faces.local.application import application
+from tildawn.faces.local.disk import watching
 from tildawn.faces.local.nightly import as_accepted, look_ahead, settled, spend_night
 from tildawn.faces.local.server import listening
 from tildawn.ledger.layout import Layout
@@ -29,10 +30,11 @@ from tildawn.runtime.holder import Absent, socket_path
 from tildawn.runtime.house import House
 from tildawn.runtime.job import Job, house_of
 from tildawn.runtime.line import ask_holder, greeting_of
-from tildawn.runtime.logbook import end_log, keep_log
+from tildawn.runtime.logbook import Secrets, end_log, keep_log, secrets_in
 from tildawn.runtime.operation import Desk, refusal_of
 from tildawn.runtime.operations.house import LEAVE
 from tildawn.runtime.plan import Compiled
+from tildawn.runtime.surroundings import key_variable
 from tildawn.runtime.working import working
 from tildawn.units import SECOND, Micros
 
@@ -82,7 +84,7 @@ def work(job: Job, *, restarted: bool, broke: bool = False) -> int:
     # The outermost frame of a worker.  It counts as a death: the parent starts another one.
     except Exception:  # noqa: BLE001 - told with its trace
         _log.critical("the worker broke", exc_info=True)
-        traceback.print_exc()
+        say(Secrets(secrets_in(os.environ)).without(traceback.format_exc()))
         return BROKE
 
 
@@ -98,7 +100,10 @@ def _work(job: Job, *, restarted: bool) -> int:
         ahead = look_ahead(night, folder, settings, clock, restarted=restarted)
         compiled = asyncio.run(ahead)
     house = _open(folder, config, clock)
-    handler = keep_log(folder, config.settings.log)
+    secrets = Secrets(secrets_in(os.environ, key_variable(config.settings.provider)))
+    if compiled is not None:
+        secrets.add(os.environ.get(name, "") for name in compiled.plan.required_env)
+    handler = keep_log(folder, config.settings.log, secrets)
     try:
         return asyncio.run(_Worker(house, config, job).serve(compiled, restarted=restarted))
     finally:
@@ -147,6 +152,7 @@ class _Worker:
         async with (
             listening(socket_path(house.folder), application(self._desk)),
             working(house, env=os.environ, prepare=[prepare]),
+            watching(house.folder, clock=house.clock, tell=say),
         ):
             say(f"working in {house.folder}")
             if self._job.night is None:

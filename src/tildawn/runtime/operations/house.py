@@ -56,7 +56,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     since: int
     facts: int
     root: str
-    #: Runs by state; a state without runs is not listed.
+    #: Runs by state, as `runs` lists them: without children, checks and what was put away,
+    #: except those that are held; a state without runs is not listed.
     runs: dict[str, int]
     #: Waiting runs by queue.
     queues: dict[str, int]
@@ -65,6 +66,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     #: For which routes runs wait, until when and why.
     waits: tuple[Waiting, ...]
     night: NightNow | None
+
+
+_RUNS = (
+    "SELECT state, count(*) FROM run"
+    " WHERE trashed = 0 AND (state = 'held' OR (parent = '' AND evidence_for = '')) GROUP BY 1"
+)
+_QUEUES = (
+    "SELECT queue, count(*) FROM run"
+    " WHERE trashed = 0 AND state = 'queued' AND parent = '' AND evidence_for = '' GROUP BY 1"
+)
+"""What somebody asked for, and whatever needs its owner; the other runs that runs make for
+themselves are not counted."""
 
 
 async def _status(desk: Desk, _: Nothing) -> Status:
@@ -79,10 +92,8 @@ async def _status(desk: Desk, _: Nothing) -> Status:
             holder=0 if laid else holding(Layout(house.folder)),
             since=0 if epoch is None else epoch.laid_at if laid else epoch.taken_at,
             facts=head.size, root=head.root,
-            runs=_counted(reader, "SELECT state, count(*) FROM run WHERE trashed = 0 GROUP BY 1"),
-            queues=_counted(
-                reader, "SELECT queue, count(*) FROM run WHERE state = 'queued' GROUP BY 1"
-            ),
+            runs=_counted(reader, _RUNS),
+            queues=_counted(reader, _QUEUES),
             next_due=_next_due(reader),
             waits=waiting(
                 reader, Times(house.settings.house.zone, begins_at=desk.clock.wall())

@@ -65,6 +65,14 @@ class AnswerInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     value: msgspec.Raw | None = None
 
 
+class EmitInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event for a run: what it is called, and its value; sent twice, it is heard twice."""
+
+    run: str
+    event: str
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
     """Whether anything changed, and how the run stands."""
 
@@ -167,6 +175,20 @@ async def _answer(desk: Desk, given: AnswerInput) -> Changed:
     return _changed(desk, run, await house.owner.answer(run, given.choice, value))
 
 
+async def _emit(desk: Desk, given: EmitInput) -> Changed:
+    if not given.event:
+        message = "the event has no name"
+        raise Misused(message, hint="tildawn emit RUN EVENT [JSON]")
+    run = _meant(desk, given.run)
+    try:
+        value = msgspec.json.decode(given.value)
+    except msgspec.DecodeError as error:
+        message = f"the value of the event is no JSON: {error}"
+        raise BadValue(message) from error
+    owner = desk.house.owner
+    return _changed(desk, run, await owner.emit(run, given.event, value))
+
+
 def _meant(desk: Desk, said: str) -> str:
     with desk.house.ledger.read() as reader:
         return run_meant(reader, said).run
@@ -208,6 +230,11 @@ RETRY = Operation(
     name="retry", input=RunInput, output=Changed, effect=Effect.WRITE,
     permission=Permission.WORK, run=_retry,
     help="Let a failed or held run try again; what is on record stays.",
+)  # fmt: skip
+EMIT = Operation(
+    name="emit", input=EmitInput, output=Changed, effect=Effect.WRITE,
+    permission=Permission.WORK, run=_emit,
+    help="Send an event to a run that waits for one, or will.",
 )  # fmt: skip
 ANSWER = Operation(
     name="answer", input=AnswerInput, output=Changed, effect=Effect.WRITE,

@@ -107,6 +107,9 @@ def open_table(body: bytes) -> Table:
 
 
 def _encoding(body: bytes) -> str:
+    if body.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        # Its little-endian mark begins with that of UTF-16.
+        raise TableFault(1, "the byte-order mark of UTF-32", "a file saved as UTF-8")
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     at = body.find(b"\0")
