@@ -1,6 +1,8 @@
 """Bytes that no provider should send: whatever they are, the end is an answer or a fault."""
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import Awaitable, Callable
 
 import httpx2
@@ -188,6 +190,24 @@ async def test_what_is_no_http_is_an_invalid_answer_and_not_an_outage(raw: bytes
     caught = await refused(raw)
     assert (caught.kind, caught.effect) == (FaultKind.INVALID_ANSWER, Effect.UNKNOWN)
     assert len(caught.detail) <= 500
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", ["200 OK", "400 No"])
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_body_that_swells_is_refused_before_it_has_swollen(status: str, times: int) -> None:
+    """Packed twice, two hundred bytes are twenty megabytes; nobody asked for anything packed."""
+    packed = bytes(20_000_000)
+    for _ in range(times):
+        packed = gzip.compress(packed)
+    coding = ", ".join(["gzip"] * times)
+    head = f"HTTP/1.1 {status}\r\ncontent-encoding: {coding}\r\n\r\n".encode()
+    tracemalloc.start()
+    caught = await refused(head + packed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = FaultKind.TOO_LARGE if status.startswith("200") else FaultKind.BAD_REQUEST
+    assert (caught.kind, peak < 8_000_000) == (expected, True)
 
 
 @pytest.mark.anyio
