@@ -59,7 +59,7 @@ def test_an_outage_is_told_with_its_length_its_checks_and_their_cost(shop: Any) 
     assert (line.checks, line.paid, line.paid_micro_usd) == (8, 1, 11_000)
     assert line.open >= 300 * SECOND
     assert plain(line.sentence) == (
-        "Out of service for 5 min 17 s: several attempts in a row got no answer in time."
+        "Out of service for 5 min 17 s: the last 3 attempts got no answer in time."
         " Asked for a sign of life 8 times, free of charge. 1 paid check, 0.011 USD."
         " At most 1 min of it was our own delay."
     )

@@ -61,6 +61,8 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
     began: int
     ended: int
     cause: str
+    #: The numbers behind it.
+    why: str
     blocked: bool
     checks: int
     probes: int
@@ -303,7 +305,8 @@ def _outage(reader: Reader, row: OutageRow, now: Micros) -> Outage:
     since_dead = max(end - row.dead_at, 0)
     bound = delay.wait_us if delay is not None and delay.wait_us else since_dead
     return Outage(
-        began=row.began, ended=row.ended, cause=row.cause, blocked=bool(row.blocked),
+        began=row.began, ended=row.ended, cause=row.cause,
+        why=delay.why if delay is not None else "", blocked=bool(row.blocked),
         checks=row.checks, probes=row.probes, open_us=max(end - row.began, 0),
         excess_us=0 if row.blocked else min(since_dead, bound),
         passed=delay.passed if delay is not None else 0, seq=row.began_seq,

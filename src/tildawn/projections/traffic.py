@@ -63,11 +63,16 @@ class LatestRow(Row, frozen=True, kw_only=True):
 
 
 class DelayRow(Row, frozen=True, kw_only=True):
-    """What tells our own delay from an outage: the last wait before a check, in microseconds."""
+    """What an outage has beside its row: why, and the last wait before a check in microseconds.
+
+    The wait tells our own delay from the outage of the other side.
+    """
 
     route: str
     began_seq: int
     wait_us: int
+    #: The numbers behind its cause, when it began.
+    why: str
     #: Calls that were sent nevertheless, because the breaker only watched.
     passed: int
 
@@ -202,7 +207,7 @@ def _turn(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     if said.state not in {"open", "blocked"}:
         return
     began = health.outage if health is not None and health.outage >= 0 else seq
-    yield from _delay(said.route, began, said.wait_ms, get)
+    yield from _delay(said.route, began, said.wait_ms, get, why=said.why)
 
 
 def _check(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
@@ -214,8 +219,10 @@ def _check(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         yield from _delay(said.route, health.outage, said.wait_ms, get)
 
 
-def _delay(route: str, began: int, wait_ms: int, get: Get) -> Iterable[Change]:
-    row = get(DelayRow, route, began) or DelayRow(route=route, began_seq=began, wait_us=0, passed=0)
+def _delay(route: str, began: int, wait_ms: int, get: Get, *, why: str = "") -> Iterable[Change]:
+    row = get(DelayRow, route, began) or DelayRow(
+        route=route, began_seq=began, wait_us=0, why=why, passed=0
+    )
     yield Put(msgspec.structs.replace(row, wait_us=wait_ms * MILLISECOND))
 
 

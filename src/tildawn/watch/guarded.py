@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from tildawn.projections.route import HealthRow, OutageRow, health_of, outages
+from tildawn.projections.route import HealthRow, OutageRow, outages
 from tildawn.projections.slo import (
     delay_of,
     paid_probes,
@@ -147,7 +147,8 @@ def _outage(got: Collected, row: OutageRow, since: Micros, until: Micros) -> Out
         sentence="",
         open=max(end - max(row.began, since), 0),
         excess=0 if row.blocked else min(dead, delay.wait_us if delay and delay.wait_us else dead),
-        because=_because(got, row),
+        because=one_line(delay.why if delay is not None else "")
+        or CAUSES.get(row.cause, one_line(row.cause)),
         blocked=bool(row.blocked),
         checks=row.checks,
         paid=paid.probes,
@@ -169,21 +170,14 @@ def _sentences(line: OutageLine) -> Iterator[str]:
         return
     yield f"{state} for {length(line.open)}{so_far}: {line.because}."
     if line.checks:
-        yield f"Asked for a sign of life {count(line.checks, 'time')}, free of charge."
+        often = "once" if line.checks == 1 else count(line.checks, "time")
+        yield f"Asked for a sign of life {often}, free of charge."
     if line.paid:
         yield f"{count(line.paid, 'paid check')}, {dollars(line.paid_micro_usd)} USD."
     elif not line.blocked:
         yield "No check was paid for."
     if line.excess and line.ended:
         yield f"At most {length(line.excess)} of it was our own delay."
-
-
-def _because(got: Collected, row: OutageRow) -> str:
-    """The numbers where the outage goes on, since a route keeps those of its last turn alone."""
-    health = health_of(got.reader, row.route)
-    if not row.ended and health.state == "open" and health.why:
-        return one_line(health.why)
-    return CAUSES.get(row.cause, one_line(row.cause))
 
 
 def _waits(got: Collected, times: Times) -> Iterator[WaitLine]:

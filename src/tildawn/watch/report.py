@@ -332,6 +332,12 @@ class Guard(_Part, frozen=True, kw_only=True):
     #: Alarm of the night's own allowance; empty for none.
     alarm: str
 
+    @property
+    def told(self) -> tuple[Level, ...]:
+        """Levels with anything bad in them, those that were missed first; the others are counted."""
+        some = [level for level in self.levels if level.bad]
+        return tuple(sorted(some, key=lambda level: level.kept))
+
     def __bool__(self) -> bool:
         """Whether there is anything to show; levels that were kept alone are not."""
         missed = [level for level in self.levels if not level.kept]

@@ -175,7 +175,9 @@ def _empty_at(reader: Reader, objective: Objective, route: str, now: Micros) -> 
     if day.bad and left <= 0:
         return now
     loses = 1_000_000 * hour.bad - objective.allowed_ppm * hour.total
-    return now + left * HOUR // loses if loses > 0 else 0
+    lasts = left * HOUR // loses if loses > 0 else 0
+    # What lasts for a day is new by then.
+    return now + lasts if 0 < lasts < DAY else 0
 
 
 def _one(reader: Reader, objective: Objective, route: str, since: int, until: int) -> Measured:

@@ -264,7 +264,7 @@ def _limiter(one: Limiter, times: Times) -> str:
 
 def _outage(row: Outage, times: Times) -> tuple[str, ...]:
     ended = times.when(row.ended) if row.ended else "now"
-    note = CAUSES.get(row.cause, row.cause)
+    note = one_line(row.why) or CAUSES.get(row.cause, row.cause)
     if row.passed:
         note += f"; only watched, {count(row.passed, 'call')} sent"
     return (
