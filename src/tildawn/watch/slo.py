@@ -23,7 +23,7 @@ from tildawn.projections.slo import (
 )
 from tildawn.projections.traffic import DAY, HOUR, MINUTE
 from tildawn.units import Micros
-from tildawn.watch.words import Times, count, length
+from tildawn.watch.words import NBSP, Times, count, length
 
 
 Severity = Literal["page", "ticket"]
@@ -336,7 +336,7 @@ def _measured(level: Level) -> str:
 def _percent(level: Level) -> str:
     if not level.bad:
         return ""
-    return f", {level.bad * 100 / level.total:.1f} %"
+    return f", {level.bad * 100 / level.total:.1f}{NBSP}%"
 
 
 def _left(level: Level, times: Times) -> Iterator[str]:
