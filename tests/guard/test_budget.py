@@ -3,6 +3,8 @@
 What it is not: the sums; see tests/projections/test_call.py.
 """
 
+import asyncio
+import contextlib
 from random import Random
 from typing import Any
 
@@ -16,6 +18,7 @@ from tildawn.guard.call import Door
 from tildawn.guard.policy import PRESETS
 from tildawn.guard.recover import expire_holds
 from tildawn.guard.request import Ended, Remote
+from tildawn.guard.retry import RetryPolicy
 from tildawn.projections.budget import BudgetRow
 from tildawn.units import SECOND, Micros, MicroUsd
 
@@ -348,3 +351,26 @@ def test_what_is_held_is_booked_after_a_day_and_not_before(play, house) -> None:
     assert (0, 80, 80) == (
         house.budget("night").held, house.budget("night").spent, house.budget("night").assumed
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "held"), [(422, 0), (500, 40)])
+def test_a_late_no_frees_what_is_held_for_it(play, house, status, held) -> None:
+    """What was refused is not billed; what broke over there may be."""
+
+    async def scene(s) -> None:
+        async def perform(_attempt) -> None:
+            while not s.world.go_on.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await s.world.go_on.wait()
+            raise s.fault(kind="bad_request", status=status)
+
+        s.world.perform = perform
+        await s.drive(s.call(reserve=40, budgets=("night",), retry=RetryPolicy(rules={})))
+        assert 40 == house.budget("night").held
+        s.world.go_on.set()
+        await s.drive(asyncio.create_task(asyncio.sleep(0)))
+        await s.door.close()
+
+    house.limit("night", 100)
+    play(scene)
+    assert (held, held) == (house.budget("night").held, house.row().held)

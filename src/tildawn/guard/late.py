@@ -1,7 +1,7 @@
 """Tries that would not end: who they are, and what they say after all.
 
 What it is not: delivery.  A late answer changes no recorded value; it is put on record, and its
-bill is booked in place of what was assumed.
+bill is booked in place of what is held.
 """
 
 import asyncio
@@ -9,10 +9,13 @@ import asyncio
 import msgspec
 
 from tildawn.clock import Clock
+from tildawn.errors import Effect
 from tildawn.guard.attempt import Ran
 from tildawn.guard.commit import Committer, Patience
+from tildawn.guard.fault import Seen, seen
 from tildawn.guard.request import Answer
 from tildawn.guard.visit import Visit
+from tildawn.ledger.entry import Entry
 from tildawn.units import Micros
 
 
@@ -59,8 +62,13 @@ class Latecomers:
 
         def ended(done: asyncio.Task[Answer]) -> None:
             del self._alive[done]
-            if not done.cancelled() and done.exception() is None:
-                self._write(visit, attempt, done.result())
+            if done.cancelled():
+                return
+            error = done.exception()
+            if error is None:
+                self._write(visit, visit.record.late(attempt, done.result()))
+            elif isinstance(error, Exception):
+                self._free(visit, attempt, seen(error, sent=True))
 
         task.add_done_callback(ended)
 
@@ -74,15 +82,23 @@ class Latecomers:
 
         def ended(done: "asyncio.Task[Ran[Answer]]") -> None:
             self._following.discard(done)
-            if not done.cancelled() and done.exception() is None:
-                answer = done.result().answer
-                if answer is not None:
-                    self._write(visit, attempt, answer)
+            if done.cancelled() or done.exception() is not None:
+                return
+            ran = done.result()
+            if ran.answer is not None:
+                self._write(visit, visit.record.late(attempt, ran.answer))
+            elif ran.fault is not None:
+                self._free(visit, attempt, ran.fault)
 
         going.add_done_callback(ended)
 
-    def _write(self, visit: Visit, attempt: int, answer: Answer) -> None:
-        writing = asyncio.get_running_loop().create_task(self.record(visit, attempt, answer))
+    def _free(self, visit: Visit, attempt: int, fault: Seen) -> None:
+        """A late no: nothing happened and nothing was billed, so nothing need be held."""
+        if fault.effect is Effect.NONE and not fault.cost:
+            self._write(visit, visit.record.released(attempt, fault.kind))
+
+    def _write(self, visit: Visit, entry: Entry) -> None:
+        writing = asyncio.get_running_loop().create_task(self._append(entry))
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
 
@@ -94,7 +110,9 @@ class Latecomers:
         Raises:
             TildawnError: nothing was recorded, except with `CommitInDoubt`.
         """
-        entry = visit.record.late(attempt, answer)
+        await self._append(visit.record.late(attempt, answer))
+
+    async def _append(self, entry: Entry) -> None:
         await self._committer.append([entry], expect=[], patience=Patience(), insist=True)
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from tildawn.facts.call import (
     CallDispatched,
     CallDoubted,
     CallError,
+    CallHoldReleased,
     CallLookedUp,
     CallRefused,
     CallServed,
@@ -154,6 +155,7 @@ class Recorder:
         ran: Ran[Answer] | None,
         final: bool,
         retry_due: int = 0,
+        test: bool = False,
     ) -> Entry:
         """An attempt ended without an answer that counts.
 
@@ -170,7 +172,7 @@ class Recorder:
             tokens_out=answer.tokens_out if answer else 0,
             took_ms=ran.took // MILLISECOND if ran else 0, retry_due=retry_due,
             abandoned=ran is not None and ran.task is not None,
-            asked_wait_ms=-(-asked_wait(fault) // MILLISECOND),
+            asked_wait_ms=-(-asked_wait(fault) // MILLISECOND), test=test,
         )  # fmt: skip
         return self._draft(data, None, error)
 
@@ -232,6 +234,14 @@ class Recorder:
             tokens_out=answer.tokens_out, picture=answer.picture,
         )  # fmt: skip
         return self._draft(data, out, blobs=answer.blobs)
+
+    def released(self, attempt: int, why: str) -> Entry:
+        """An attempt that nobody waits for any more is known to have cost nothing.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        return self._draft(CallHoldReleased(attempt=attempt, why=why))
 
     def child(self, pid: int, started: str) -> Entry:
         """A child process is alive and waits for leave to begin.
