@@ -67,11 +67,17 @@ def scopes_of(
     scopes = tuple(Scope(name) for name in budgets)
     if not amount:
         return scopes
-    when = datetime.fromtimestamp(now // SECOND, UTC)
+    hour = _hour(now // (3_600 * SECOND))
     if probe:
-        hour = Scope(f"{PROBES}{route}/{when:%Y-%m-%dT%H}", policy.recovery.usd_an_hour)
-        scopes = (*scopes, hour)
-    return (*scopes, Scope(f"{ROUTE}{route}/{when:%Y-%m-%d}", policy.usd_a_day))
+        scopes = (*scopes, Scope(f"{PROBES}{route}/{hour}", policy.recovery.usd_an_hour))
+    day, _, _ = hour.partition("T")
+    return (*scopes, Scope(f"{ROUTE}{route}/{day}", policy.usd_a_day))
+
+
+@functools.lru_cache(maxsize=4)
+def _hour(hours: int) -> str:
+    """The name of an hour since 1970, in UTC."""
+    return f"{datetime.fromtimestamp(hours * 3_600, UTC):%Y-%m-%dT%H}"
 
 
 def fits(row: Row | None, amount: int, *, cap: int | None = None, tokens: int = 0) -> bool:
