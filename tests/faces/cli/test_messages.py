@@ -154,3 +154,64 @@ def test_a_full_disk_is_told_once_and_so_is_its_end(free: int) -> None:
     assert ["", True, "", True] == [bool(one) if one else "" for one in told]
     assert "is full" in told[1]
     assert "room again" in told[3]
+
+
+def test_a_budget_is_named_by_the_number_of_its_night_and_a_wrong_one_by_the_nearest(
+    program: Any,
+) -> None:
+    """A name of 32 digits is nothing that anybody types."""
+    name = plan(program.folder)
+    file = program.folder / name
+    file.write_text(file.read_text().replace("work:", 'night: { budget: "$2.00" }\nwork:'))
+    program.run("night", name)
+
+    [line] = program.ask("budget", "night/1")["budgets"]
+    assert 2_000_000 == line["limit_micro_usd"]
+    [raised] = program.ask("budget", "night/1", "3.00")["budgets"]
+    assert (line["scope"], 3_000_000) == (raised["scope"], raised["limit_micro_usd"])
+    for words in (("nihgt/" + line["scope"][6:],), ("nihgt/" + line["scope"][6:], "3.00")):
+        assert f"did you mean {line['scope']}" in program.run("budget", *words, code=2).stderr
+
+
+COSTLY = """
+version: 1
+work:
+  - id: one
+    for_each: rows.csv
+    key: "{{ item.id }}"
+    steps:
+      - text: { chat: { prompt: "PROMPT", max_tokens: 1000 } }
+      - photo: { image: { prompt: "{{ text }}", size: 1024x1024 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    # Simulated prices: 0.50 and 1.50 USD for a million tokens, 0.02 USD for a picture.
+    [("x" * 600, 600 * 0.5 + 1_000 * 1.5), ("{{ item.id }}", 4_000 * 0.5 + 1_000 * 1.5)],
+)
+def test_what_a_plan_may_cost_at_worst_is_known_before_it_runs(
+    shell: Any, prompt: str, expected: float
+) -> None:
+    """Two rows, each a text and a picture, at the prices of the provider in the settings."""
+    (shell.folder / "tildawn.toml").write_text('[provider]\nname = "sim"\n')
+    (shell.folder / "rows.csv").write_text("id\na\nb\n")
+    (shell.folder / "plan.yaml").write_text(COSTLY.replace("PROMPT", prompt))
+
+    shown = shell.ask("plan", "show", "plan.yaml")
+
+    text, photo = (step["worst_micro_usd"] for step in shown["items"][0]["steps"])
+    assert (20_000, []) == (photo, shown["unpriced"])
+    assert expected <= text <= expected + 100, "and some tokens around a message"
+    assert 2 * (text + photo) == shown["worst_micro_usd"]
+
+
+def test_a_model_without_a_price_is_named_and_not_guessed(shell: Any) -> None:
+    """The owner's own prices are asked first, and unknown stays unknown."""
+    (shell.folder / "tildawn.toml").write_text(
+        '[provider]\nname = "openai"\nchat_model = "nobody-knows-it"\nimage_model = "nor-it"\n'
+    )
+    (shell.folder / "rows.csv").write_text("id\na\n")
+    (shell.folder / "plan.yaml").write_text(COSTLY.replace("PROMPT", "x"))
+
+    assert ["one.text", "one.photo"] == shell.ask("plan", "show", "plan.yaml")["unpriced"]

@@ -6,6 +6,7 @@ first; what the pages say is for `tildawn.ledger.verify`.
 
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import apsw
 
@@ -27,7 +28,7 @@ def damage_of(path: Path) -> str:
         Nothing.
     """
     try:
-        database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        database = cast("Any", apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY))
     except apsw.Error as error:
         return str(error)
     try:
@@ -56,7 +57,7 @@ def refuse_damaged(path: Path) -> None:
         raise LedgerBroken(message, hint=KEEP)
 
 
-def _in_table(database: apsw.Connection, name: str, roots: dict[int, str]) -> str:
+def _in_table(database: Any, name: str, roots: dict[int, str]) -> str:
     quoted = name.replace('"', '""')
     try:
         [(said, *_), *_] = database.execute(f'PRAGMA quick_check("{quoted}")').fetchall()

@@ -8,9 +8,11 @@ import msgspec
 from tildawn.errors import Misused, UnknownName
 from tildawn.facts.call import BudgetSet
 from tildawn.guard.budget import PROBES, ROUTE, Scope, strained
+from tildawn.ledger.reader import Reader
 from tildawn.projections.budget import BudgetRow, budget_of, budgets_under
 from tildawn.projections.night import night_called
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
+from tildawn.runtime.plan.problem import nearest
 from tildawn.units import usd
 
 
@@ -61,7 +63,10 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _budget(desk: Desk, given: BudgetInput) -> Budgets:
     with desk.house.ledger.read() as reader:
-        return Budgets(budgets=tuple(_line(row) for row in budgets_under(reader, given.scope)))
+        rows = list(budgets_under(reader, _named(reader, given.scope)))
+        if given.scope and not rows:
+            raise _unknown(reader, given.scope)
+        return Budgets(budgets=tuple(_line(row) for row in rows))
 
 
 async def _limit(desk: Desk, given: LimitInput) -> Budgets:
@@ -75,7 +80,7 @@ async def _limit(desk: Desk, given: LimitInput) -> Budgets:
         message = f"{tokens} is no number of tokens"
         raise Misused(message, hint="write a whole number from 0 upwards")
     with ledger.read() as reader:
-        scope = given.scope
+        scope = _named(reader, given.scope)
         if not scope:
             night = night_called(reader)
             if night is None:
@@ -83,8 +88,7 @@ async def _limit(desk: Desk, given: LimitInput) -> Budgets:
                 raise Misused(message, hint="name a scope: tildawn budget SCOPE AMOUNT")
             scope = f"night/{night.night}"
         elif budget_of(reader, scope) is None and not scope.startswith((ROUTE, PROBES)):
-            message = f"no budget is called {scope}"
-            raise UnknownName(message, hint="tildawn budget")
+            raise _unknown(reader, scope)
     fact = BudgetSet(scope=scope, limit_micro_usd=amount, reason=given.reason, limit_tokens=tokens)
     await ledger.append([ledger.draft(fact, actor="owner")])
     desk.house.engine.wake()
@@ -92,6 +96,21 @@ async def _limit(desk: Desk, given: LimitInput) -> Budgets:
         row = budget_of(reader, scope)
     assert row is not None, "a limit that was set is there"
     return Budgets(budgets=(_line(row),))
+
+
+def _named(reader: Reader, scope: str) -> str:
+    """The scope that is meant: a night may be named by its number."""
+    kind, _, rest = scope.partition("/")
+    number, slash, more = rest.partition("/")
+    night = night_called(reader, number) if kind in {"night", "item"} and number else None
+    return scope if night is None else f"{kind}/{night.night}{slash}{more}"
+
+
+def _unknown(reader: Reader, scope: str) -> UnknownName:
+    known = [row.scope for row in budgets_under(reader, "")]
+    near = nearest(scope, known)
+    message = f"no budget is called {scope}" + (f"; did you mean {near}?" if near else "")
+    return UnknownName(message, hint="tildawn budget")
 
 
 def _line(row: BudgetRow) -> BudgetLine:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from tildawn.facts.plan import MapOf
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
+from tildawn.runtime.operations.pricing import worst_costs
 from tildawn.runtime.plan import Shown, plan_schema, read_plan, show
-from tildawn.units import MicroUsd
 
 
 class PlanInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,20 +36,16 @@ class Nothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """No input."""
 
 
-# HOLE: the prices of models are not asked yet; such steps are listed as unpriced, and the
-# budget of the plan bounds what they cost.
-def _unpriced(_kind: str, _fields: MapOf, _model: str | None) -> MicroUsd | None:
-    return None
-
-
 async def _check(_: Desk, given: PlanInput) -> PlanChecked:
     plan = read_plan(Path(given.file))
-    shown = show(plan, _unpriced)
-    return PlanChecked(file=given.file, items=len(plan.items), runs=shown.runs)
+    runs = sum(item.runs for item in plan.items)
+    return PlanChecked(file=given.file, items=len(plan.items), runs=runs)
 
 
-async def _show(_: Desk, given: PlanInput) -> Shown:
-    return show(read_plan(Path(given.file)), _unpriced)
+async def _show(desk: Desk, given: PlanInput) -> Shown:
+    plan = read_plan(Path(given.file))
+    folder = Path(given.file).parent if desk.folder is None else desk.folder.parent
+    return show(plan, worst_costs(desk.config.settings, folder))
 
 
 async def _schema(_: Desk, __: Nothing) -> PlanSchema:
