@@ -13,6 +13,7 @@ import msgspec
 
 from tildawn.ledger.reader import Reader
 from tildawn.projections.attempts import Outcome, outcomes
+from tildawn.projections.route import health_of
 from tildawn.projections.traffic import (
     MINUTE,
     PROBES,
@@ -21,6 +22,7 @@ from tildawn.projections.traffic import (
     ReviewRow,
     TurnRow,
     WouldRow,
+    joined,
 )
 from tildawn.units import Micros
 
@@ -149,8 +151,8 @@ def last_outcomes(reader: Reader, route: str) -> list[Outcome]:
     Raises:
         Nothing.
     """
-    row = reader.get(LatestRow, route)
-    return outcomes(row.outcomes) if row is not None else []
+    row, health = reader.get(LatestRow, route), health_of(reader, route)
+    return outcomes(b"".join(joined(row.outcomes if row is not None else b"", health.outcomes)))
 
 
 def delay_of(reader: Reader, route: str, began_seq: int) -> DelayRow | None:

@@ -13,7 +13,7 @@ from tildawn.facts.call import CallDispatched, CallServed, CallSettled
 from tildawn.facts.fact import Fact
 from tildawn.facts.route import RouteChecked, RouteReviewed, RouteTurned
 from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
-from tildawn.projections.attempts import Outcome, kind_of, with_outcome
+from tildawn.projections.attempts import OUTCOMES, Outcome, outcomes, with_outcome
 from tildawn.projections.call import CallRow
 from tildawn.projections.route import HealthRow
 from tildawn.projections.run import RunRow
@@ -50,10 +50,10 @@ class TrafficRow(Row, frozen=True, kw_only=True):
 
 
 class LatestRow(Row, frozen=True, kw_only=True):
-    """What class of calls a route carries, and what the last of them came to.
+    """What class of calls a route carries, and what they came to before it last turned.
 
-    Beside the history that the breaker judges, which begins anew when it opens: a person wants
-    to see what made it open.
+    The history that the breaker judges begins anew when it opens, and a person wants to see
+    what made it open; see `joined`.
     """
 
     route: str
@@ -158,15 +158,10 @@ def _settle(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     call = get(CallRow, fact.run, fact.path)
     if call is None or call.state != "dispatched" or call.attempt != said.attempt:
         return
-    latest = _latest(call.route, get)
-    kind = kind_of(said.fault, asked_wait=said.asked_wait_ms > 0)
-    if kind is not None:
-        ring = with_outcome(latest.outcomes, Outcome(kind, Micros(fact.at)))
-        yield Put(msgspec.structs.replace(latest, outcomes=ring))
     health = get(HealthRow, call.route)
     if said.fault == "cancelled" or (health is not None and health.probing == call.dispatched):
         return
-    picture = latest.kind == "image" and said.fault in {"", "invalid_answer"}
+    picture = said.fault in {"", "invalid_answer"} and _latest(call.route, get).kind == "image"
     row = _minute(call.route, fact, get)
     yield Put(
         msgspec.structs.replace(
@@ -190,6 +185,27 @@ def _latest(route: str, get: Get) -> LatestRow:
     return get(LatestRow, route) or LatestRow(route=route, kind="", outcomes=b"")
 
 
+def joined(before: bytes, now: bytes) -> list[bytes]:
+    """The last outcomes, oldest first: those of before a turn, and those since that are new.
+
+    Raises:
+        Nothing.
+    """
+    old, new = packed(before), packed(now)
+    last = outcomes(old[-1])[0].at if old else 0
+    return [*old, *(one for one in new if outcomes(one)[0].at > last)][-OUTCOMES:]
+
+
+def packed(ring: bytes) -> list[bytes]:
+    """Each outcome of a ring by itself, still packed.
+
+    Raises:
+        Nothing.
+    """
+    size = len(with_outcome(b"", Outcome("", Micros(0))))
+    return [ring[place : place + size] for place in range(0, len(ring), size)]
+
+
 def _minute(route: str, fact: Fact, get: Get) -> TrafficRow:
     minute = fact.at // MINUTE
     return get(TrafficRow, route, minute) or TrafficRow(
@@ -203,6 +219,10 @@ def _turn(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     health = get(HealthRow, said.route)
     if health is not None and said.generation < health.generation:
         return  # nothing comes back from an older state
+    latest = _latest(said.route, get)
+    if health is not None and health.outcomes:
+        before = b"".join(joined(latest.outcomes, health.outcomes))
+        yield Put(msgspec.structs.replace(latest, outcomes=before))
     yield Put(TurnRow(route=said.route, seq=seq, at=fact.at, was=said.was, state=said.state))
     if said.state not in {"open", "blocked"}:
         return

@@ -141,6 +141,7 @@ def test_an_outage_says_how_long_it_was_and_how_much_of_it_was_our_delay(bench: 
     assert outage.open_us > 300 * SECOND
     assert 0 < outage.excess_us <= 62 * SECOND
     assert (outage.checks, outage.probes, outage.blocked) == (8, 1, False)
+    assert shown.explanation.strip == "TTT...", "each attempt once, across four turns"
     assert (shown.explanation.paid_probes, shown.explanation.paid_micro_usd) == (1, 11_000)
 
 
