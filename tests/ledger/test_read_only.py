@@ -6,7 +6,7 @@ What it is not: a test of who may write; the system decides that.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ NOBODY = 65_534
 
 
 @contextmanager
-def nobody() -> Iterator[None]:
+def nobody() -> Generator[None]:
     """As a user who owns nothing; root is let write anywhere."""
     before = os.geteuid()
     if before == 0:

@@ -9,6 +9,7 @@ import pytest
 
 from tildawn.clock import SystemClock
 from tildawn.faces.local.nightly import as_accepted
+from tildawn.facts.fact import FactData
 from tildawn.facts.night import NightClosed, NightOpened, PlanAccepted
 from tildawn.runtime.house import House
 from tildawn.runtime.job import NightJob
@@ -19,7 +20,7 @@ def house(folder: Path, *, simulated: bool, closed: bool = False) -> Path:
     """A house with one night of a plan that lies elsewhere."""
     place = folder / ".tildawn"
     with House.open(place, Settings(), mode="write") as made:
-        say = [
+        say: list[FactData] = [
             PlanAccepted(night="a", plan="", source="", place="p", content="c",
                          simulated=simulated),
             NightOpened(night="a"),
