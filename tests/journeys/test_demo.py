@@ -42,9 +42,16 @@ def test_the_demo_lists_every_product_once_through_a_kill(tmp_path: Path) -> Non
     assert {1} == {count for _, count in products(folder)}
     assert PRODUCTS == len(products(folder))
     assert "yes, by kill -9" in done.stdout
-    assert "25 of 26 verified, simulated" in done.stdout
-    assert "1 crash" in done.stdout
+    assert "25 of 28 verified, simulated" in done.stdout
+    assert "1 crash, 1 outage" in done.stdout
     assert list((folder / ".tildawn" / "reports").glob("*.html"))
+    report = subprocess.run(
+        [sys.executable, "-m", "tildawn", "report"],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+    ).stdout  # fmt: skip
+    guard = report.partition("## The guard at work")[2].partition("\n## ")[0]
+    assert "Out of service for" in guard, "nobody gets a picture for a moment, and it says so"
+    assert "Instead of" in guard, "banner and stamp are there all the same"
     proven = subprocess.run(
         [sys.executable, "-m", "tildawn", "verify"],
         cwd=folder, capture_output=True, text=True, check=False, timeout=60,
