@@ -107,6 +107,7 @@ def test_each_kind_of_fault_is_tried_as_often_as_its_rule_says(play, house, kind
     """Blind retries of auth and quota burn money and accounts; network faults heal."""
 
     async def scene(s) -> None:
+        s.without_breaker()
         s.world.script = [s.fault(kind) for _ in range(9)]
         assert isinstance(await s.drive(s.call()), Ended)
         data, text = s.ear.only
@@ -185,10 +186,12 @@ def test_the_retry_budget_survives_a_new_process(play, house) -> None:
     policy = RetryPolicy(budget_least=1)
 
     async def first(s) -> None:
+        s.without_breaker()
         s.world.script = [s.fault("network"), s.fault("auth")]
         assert isinstance(await s.drive(s.call(retry=policy)), Ended)
 
     async def second(s) -> None:
+        s.without_breaker()
         s.world.script = [s.fault("network")]
         verdict = await s.call(path="q", retry=policy)
         assert isinstance(verdict, Later)

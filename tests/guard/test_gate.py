@@ -221,11 +221,63 @@ def test_a_failed_test_keeps_it_open_and_waits_longer(play) -> None:
     play(scene)
 
 
+def test_a_call_outlives_an_outage_that_is_longer_than_its_tries(play) -> None:
+    """A batch has the night: what is wrong with the provider is not charged to the call."""
+
+    async def scene(s) -> None:
+        s.world.script = ["hang"] * 6
+        verdict = await s.drive(s.call())
+        while isinstance(verdict, Later):
+            s.clock.advance(Micros(max(verdict.due - s.clock.wall(), 0)))
+            verdict = await s.drive(s.call())
+        assert isinstance(verdict, Ended)
+        assert 7 == len(s.world.keys)
+        assert not s.house.row().fault
+        await in_step(s)
+
+    play(scene)
+
+
+def test_a_call_that_kills_its_provider_ends_all_the_same(play) -> None:
+    """One poisoned prompt must not keep a route shut for the whole night."""
+
+    async def scene(s) -> None:
+        s.world.script = [s.fault("network") for _ in range(50)]
+        verdict, entries = await s.drive(s.call()), 0
+        while isinstance(verdict, Later) and entries < 40:
+            entries += 1
+            s.clock.advance(Micros(max(verdict.due - s.clock.wall(), 0)))
+            verdict = await s.drive(s.call())
+        assert isinstance(verdict, Ended)
+        assert "network" == s.house.row().fault
+        assert len(s.world.keys) < 12
+
+    play(scene)
+
+
+def test_who_failed_at_testing_lets_the_next_one_try(play) -> None:
+    """The cheapest may be the one that cannot be answered."""
+
+    async def scene(s) -> None:
+        await open_it(s)
+        for n in (1, 2):
+            await s.drive(s.call(path=f"p{n}", reserve=100 * n))
+        s.clock.advance(Micros(10 * SECOND))
+        s.world.script = [s.fault("server", status=500)]
+        assert isinstance(await s.drive(s.call(path="p1", reserve=100)), Later)
+        await s.drive(s.call(path="p2", reserve=200))
+        s.clock.advance(Micros(15 * SECOND))
+        assert isinstance(await s.drive(s.call(path="p1", reserve=100)), Later)
+        assert isinstance(await s.drive(s.call(path="p2", reserve=200)), Ended)
+
+    play(scene)
+
+
 def test_answers_to_what_was_sent_before_it_opened_change_nothing(play) -> None:
     """A slow success from before the outage says nothing about now."""
 
     async def scene(s) -> None:
-        s.world.script = ["hang"]
+        s.world.script = ["swallow"]
         s.world.started.clear()
         slow = s.call(path="slow", timeout=Micros(59 * SECOND))
         await s.world.started.wait()

@@ -101,6 +101,8 @@ class CallSettled(FactData, frozen=True):
     abandoned: bool = False
     #: How long the other side asked everybody to wait; it parks the route.
     asked_wait_ms: int = 0
+    #: It only found out whether the route is back: no try of the call is spent.
+    test: bool = False
     #: Until the first piece of a streamed answer, 0 where it was not streamed.
     first_ms: int = 0
     #: What the answer refers to, where it is a picture.

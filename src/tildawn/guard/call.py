@@ -35,7 +35,7 @@ from tildawn.clock import Clock
 from tildawn.errors import Effect, NotPermitted, TildawnError
 from tildawn.facts.call import CallDispatched, CallSettled
 from tildawn.facts.fact import Fact
-from tildawn.guard import budget, retry
+from tildawn.guard import budget, ladder, retry
 from tildawn.guard.attempt import Ran
 from tildawn.guard.commit import Patience
 from tildawn.guard.deadline import Alarms
@@ -44,7 +44,6 @@ from tildawn.guard.fallback import STAY, Fallback, worse
 from tildawn.guard.fault import Seen, cancelled
 from tildawn.guard.funds import expected
 from tildawn.guard.gate import Gate, Pass, alone
-from tildawn.guard.ladder import BLOCKED
 from tildawn.guard.late import Abandoned
 from tildawn.guard.means import Means, Then
 from tildawn.guard.policy import Mode, PolicyOf, preset_of
@@ -254,7 +253,7 @@ class Door:
             verdict = await self._doubts.resume(visit, row)
             if verdict is not None:
                 return verdict
-            if row.state == "settled" and later.why == BLOCKED:
+            if row.state == "settled" and later.why == ladder.BLOCKED:
                 # Its owner had it begin anew, so whatever blocked the route may be mended.
                 self.gate.retest(visit.request)
                 return None
@@ -359,11 +358,15 @@ class Door:
                 entry = visit.record.answered(visit.attempt, ran.answer, ran.took)
                 return await self._end(visit, entry, ran, None)
         assert fault is not None
+        test = self._is_test(visit, fault)
+        visit.tries -= int(test)
         then = self._next(visit, fault)
         lower = then.step == "end" and self._fallback.possible(visit, fault)
+        if (test and then.step == "again") or (then.step == "end" and not lower):
+            then = self._parked(visit, fault) or then
         entry = visit.record.failed(
             visit.attempt, fault=fault, ran=ran, final=then.step == "end" and not lower,
-            retry_due=then.due,
+            retry_due=then.due, test=test,
         )  # fmt: skip
         if then.step == "end" and not lower:
             return await self._end(visit, entry, ran, fault)
@@ -427,6 +430,21 @@ class Door:
         if fault.effect is Effect.UNKNOWN and not visit.repeatable():
             return Next(step="clear up")
         return self._again(visit, fault)
+
+    def _is_test(self, visit: Visit, fault: Seen) -> bool:
+        leave = visit.leave_of_gate
+        return leave is not None and fault.kind in ladder.THEIRS and self.gate.is_free_test(leave)
+
+    def _parked(self, visit: Visit, fault: Seen) -> Next | None:
+        """A batch waits for a route that is out of service instead of failing with it."""
+        leave = visit.leave_of_gate
+        assert leave is not None, "only what was let in can fail"
+        interactive = visit.primary.patience == "interactive"
+        if not ladder.parks(fault.kind, interactive=interactive):
+            return None
+        if not self.gate.parks(leave, fault.kind):
+            return None
+        return Next(step="again", due=self._means.clock.wall(), why=ladder.OPEN)
 
     def _again(self, visit: Visit, fault: Seen) -> Next:
         """When it is tried again, by the rules for its kind; the end where it is not."""

@@ -16,7 +16,7 @@ from tildawn.facts.fact import FactData
 from tildawn.facts.route import RouteChecked, RouteLimitMoved, RoutePolicyAdopted, RouteTurned
 from tildawn.guard import breaker, limiter, recovery
 from tildawn.guard.deadline import Alarms
-from tildawn.guard.health import WORDS_EVERY, Flight, Health, Place, Waiting, turn_of
+from tildawn.guard.health import FREE_TESTS, WORDS_EVERY, Flight, Health, Place, Waiting, turn_of
 from tildawn.guard.mode import TRIALS, effective
 from tildawn.guard.policy import Class, Mode, PolicyOf
 from tildawn.guard.request import PROBES, Attempt, CallRequest, Later
@@ -24,6 +24,7 @@ from tildawn.guard.timeout import Limit
 from tildawn.ledger.entry import Committed, Outcome
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections import attempts
 from tildawn.projections.attempts import BAD, kind_of, probes
 from tildawn.projections.route import (
     PRESSURE,
@@ -259,15 +260,18 @@ class Gate:
     def _tests(self, leave: Pass, request: CallRequest) -> Later | None:
         """One attempt at a time finds out whether the other side is back: the cheapest that waits."""
         health, now = leave.health, self._clock.mono()
+        if health.turning:
+            return Later(self._soon(health), "route-open")  # when it is tested is not known yet
         if health.state == "open" and (request.sign or now < health.due):
             # Who can be asked for a sign of life is, before anybody pays for a try.
             wait = max(health.due - now, 0) + (CHECK_TAKES if request.sign else 0)
             return Later(Micros(self._clock.wall() + max(wait, AGAIN)), "route-open")
-        cheapest = health.cheapest()
-        mine = request.reserve or MicroUsd(0)
-        if health.testing or (cheapest is not None and cheapest < mine):
+        first = health.first()
+        if health.testing or (
+            first is not None and first < health.rank(leave.place, request.reserve)
+        ):
             return Later(self._soon(health), "route-open")
-        allowed = self.payable(health, mine)
+        allowed = self.payable(health, request.reserve or MicroUsd(0))
         if allowed > self._clock.wall():
             return Later(allowed, "route-open")
         leave.probe = health.testing = True
@@ -382,8 +386,8 @@ class Gate:
 
     def _wait(self, health: Health, request: CallRequest, later: Later) -> None:
         comes = Micros(self._clock.mono() + later.due - self._clock.wall())
-        cost = request.reserve or MicroUsd(0)
-        health.waiting[request.run, request.path] = Waiting(cost, comes)
+        place = (request.run, request.path)
+        health.waiting[place] = Waiting(health.rank(place, request.reserve), comes)
 
     def _go(self, leave: Pass, began: Micros) -> None:
         health = leave.health
@@ -421,6 +425,39 @@ class Gate:
         leave.health.flying.pop(leave.place, None)
         self._back(leave)
 
+    def parks(self, leave: Pass, kind: str) -> bool:
+        """Whether a failure has, or is about to have, more to do with the route than with the call.
+
+        Args:
+            leave: of the attempt that failed.
+            kind: of its fault.
+
+        Raises:
+            Nothing.
+        """
+        health = leave.health
+        if leave.mode != "on":
+            return False
+        if leave.probe:
+            return self.is_free_test(leave)
+        if health.state != "closed":
+            return True
+        known = kind_of(kind, asked_wait=False)
+        if known not in BAD:
+            return False
+        now = self._clock.wall()
+        seen = [*health.outcomes(), attempts.Outcome(known, now)]
+        return breaker.tripped(seen, health.policy.breaker, now=now) is not None
+
+    def is_free_test(self, leave: Pass) -> bool:
+        """Whether a failed attempt only tested its route, and spends no try of its call.
+
+        Raises:
+            Nothing.
+        """
+        tested = leave.health.failed_tests.get(leave.place, 0)
+        return leave.probe and tested < FREE_TESTS
+
     def leave(self, leave: Pass) -> None:
         """The attempt is over, on record or not.
 
@@ -455,10 +492,19 @@ class Gate:
         health.settle(said, sent, at)
         if leave.mode == "off":
             return
+        if leave.probe:
+            self._count_test(leave, said)
         self._tell_limit(health)
         kind = kind_of(said.fault, asked_wait=said.asked_wait_ms > 0)
         if kind is not None and not health.turning and sent.generation == before.generation:
             self._judge(leave, kind)
+
+    def _count_test(self, leave: Pass, said: CallSettled) -> None:
+        failed = leave.health.failed_tests
+        if said.fault in BAD:
+            failed[leave.place] = failed.get(leave.place, 0) + 1
+        elif not said.fault:
+            failed.clear()
 
     def _judge(self, leave: Pass, kind: str) -> None:
         health = leave.health

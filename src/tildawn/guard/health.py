@@ -34,10 +34,17 @@ ASKED_MOST = 3_600 * SECOND
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A call that was told to come again: what it may cost, and when it comes (steady clock)."""
+    """A call that was told to come again: its rank, and when it comes (steady clock)."""
 
-    cost: MicroUsd
+    rank: "Rank"
     comes: Micros
+
+
+Rank = tuple[int, MicroUsd]
+"""Who tests a route: who has failed at it least often, and of those the cheapest."""
+
+FREE_TESTS = 3
+"""Failed tests that spend no try of a call; a prompt that kills its provider must end, too."""
 
 
 class Flight:
@@ -81,6 +88,8 @@ class Health:
         self.testing = False
         self.flying: dict[Place, Flight] = {}
         self.waiting: dict[Place, Waiting] = {}
+        #: How often a call has failed when it tested the route.
+        self.failed_tests: dict[Place, int] = {}
         #: A route that was blocked when this process began: its owner may have mended the reason.
         self.retest = row.state == "blocked"
         self.adopt(row)
@@ -164,8 +173,16 @@ class Health:
         left = self.row.parked - self.clock.wall()
         return Micros(min(max(left, 0), ASKED_MOST))
 
-    def cheapest(self) -> MicroUsd | None:
-        """What the cheapest call may cost that waits and is about to come, or None.
+    def rank(self, place: Place, cost: MicroUsd | None) -> Rank:
+        """How a call stands among those that could test the route; the lowest does.
+
+        Raises:
+            Nothing.
+        """
+        return self.failed_tests.get(place, 0), cost or MicroUsd(0)
+
+    def first(self) -> Rank | None:
+        """The rank of the call that waits, is about to come and should test the route, or None.
 
         Raises:
             Nothing.
@@ -174,7 +191,7 @@ class Health:
         late = [place for place, one in self.waiting.items() if one.comes + 5 * SECOND < now]
         for place in late:
             del self.waiting[place]
-        return min((one.cost for one in self.waiting.values()), default=None)
+        return min((one.rank for one in self.waiting.values()), default=None)
 
     def _learn(self, before: HealthRow, row: HealthRow) -> None:
         new = samples(row.samples[-_SAMPLE_BYTES:])

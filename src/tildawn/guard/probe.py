@@ -120,8 +120,8 @@ class Prober:
 
     async def _try(self, health: Health) -> None:
         """Pay for a try that nobody needs, where nobody waits whose call could be the try."""
-        waiting, now = health.cheapest(), self._clock.wall()
-        if waiting is not None and self._gate.payable(health, waiting) <= now:
+        first, now = health.first(), self._clock.wall()
+        if first is not None and self._gate.payable(health, first[1]) <= now:
             return
         trial = self._signs.trial(health.kind, health.model)
         if trial is None or trial.reserve is None:

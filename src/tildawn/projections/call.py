@@ -170,8 +170,8 @@ def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         msgspec.structs.replace(
             row,
             state=state,
-            # Nor does a wait that the other side asks of everybody.
-            tries=row.tries - 1 if cancelled or said.asked_wait_ms else row.tries,
+            # Nor does a test of the route, or a wait that is asked of everybody.
+            tries=row.tries - int(cancelled or said.test or said.asked_wait_ms > 0),
             failures=row.failures + int(bool(said.fault) and not cancelled),
             fault=said.fault,
             effect=said.effect,
