@@ -168,62 +168,29 @@ def explain(
     paid = [one for one in probes(row.probes) if one.at > now - HOUR]
     forced = word.forced if word is not None and word.forced_until > now else ""
     said = Explanation(
-        route=route,
-        kind=policy.kind,
-        state=row.state,
-        acts=_acts(row, forced=forced, mode=mode),
-        generation=row.generation,
-        since=row.since,
-        cause=row.cause,
-        why=row.why,
-        due=row.due if row.state in {"open", "probing"} else 0,
+        route=route, kind=policy.kind, state=row.state,
+        acts=_acts(row, forced=forced, mode=mode), generation=row.generation, since=row.since,
+        cause=row.cause, why=row.why, due=row.due if row.state in {"open", "probing"} else 0,
         parked=row.parked if row.parked > now else 0,
-        mode=mode,
-        mode_from=mode_from,
-        mode_until=mode_until,
-        forced=forced,
-        forced_until=word.forced_until if word is not None and forced else 0,
+        mode=mode, mode_from=mode_from, mode_until=mode_until,
+        forced=forced, forced_until=word.forced_until if word is not None and forced else 0,
         limit=limit.limit if mode == "on" else policy.timeout.most,
-        basis=limit.basis if mode == "on" else "fixed",
-        p95=ring.p95_ms() * MILLISECOND,
-        samples=len(ring),
-        cut=ring.cut_share,
-        least=policy.timeout.least,
-        most=policy.timeout.most,
-        limiters=tuple(
-            _limiter(what, rate, turn, now)
-            for what, rate, turn in (
-                ("requests", policy.requests, row.turn),
-                ("tokens", policy.tokens, row.turn_tokens),
-            )
-            if rate is not None
-        ),
-        at_once=_at_once(row, policy),
-        flying=flying,
-        streak=row.streak,
-        proofs=policy.recovery.proofs,
-        strip="".join(SIGNS[one.kind] for one in known),
+        basis=limit.basis if mode == "on" else "fixed", p95=ring.p95_ms() * MILLISECOND,
+        samples=len(ring), cut=ring.cut_share, least=policy.timeout.least,
+        most=policy.timeout.most, limiters=_limiters(row, policy, now),
+        at_once=_at_once(row, policy), flying=flying, streak=row.streak,
+        proofs=policy.recovery.proofs, strip="".join(SIGNS[one.kind] for one in known),
         last=tuple(Seen(at=one.at, sign=SIGNS[one.kind], kind=one.kind) for one in known),
-        attempts=row.attempts,
-        failed_percent=_failed(judged[-policy.breaker.window :]),
+        attempts=row.attempts, failed_percent=_failed(judged[-policy.breaker.window :]),
         timeouts_in_a_row=_in_a_row(judged),
-        paid_probes=len(paid),
-        paid_micro_usd=sum(one.cost for one in paid),
-        paid_most=policy.recovery.paid_an_hour,
-        paid_most_micro_usd=policy.recovery.usd_an_hour,
-        policy=policy.digest,
-        custom=policy.custom,
-        trials=row.trials,
+        paid_probes=len(paid), paid_micro_usd=sum(one.cost for one in paid),
+        paid_most=policy.recovery.paid_an_hour, paid_most_micro_usd=policy.recovery.usd_an_hour,
+        policy=policy.digest, custom=policy.custom, trials=row.trials,
         promoted=row.promoted == policy.digest,
         watch_at=word.watch_at if word is not None else 0,
         review_at=word.review_at if word is not None else 0,
-        outages=tuple(
-            _outage(reader, one, now)
-            for one in outages(reader, since=Micros(now - DAY), until=now)
-            if one.route == route
-        ),
-        next=(),
-    )
+        outages=_outages(reader, route, now), next=(),
+    )  # fmt: skip
     return msgspec.structs.replace(said, next=_next(said, policy))
 
 
@@ -264,6 +231,11 @@ def _mode(
     return mode, "the settings" if policy.custom else "the preset", 0
 
 
+def _limiters(row: HealthRow, policy: RoutePolicy, now: Micros) -> tuple[Limiter, ...]:
+    both = (("requests", policy.requests, row.turn), ("tokens", policy.tokens, row.turn_tokens))
+    return tuple(_limiter(what, rate, turn, now) for what, rate, turn in both if rate is not None)
+
+
 def _limiter(what: str, rate: RatePolicy, turn: int, now: Micros) -> Limiter:
     burst = max(rate.burst, 1)
     ahead = min(max(turn - now, 0), burst * rate.every)
@@ -297,6 +269,11 @@ def _in_a_row(known: list[Outcome]) -> int:
             break
         row += 1
     return row
+
+
+def _outages(reader: Reader, route: str, now: Micros) -> tuple[Outage, ...]:
+    found = outages(reader, since=Micros(now - DAY), until=now)
+    return tuple(_outage(reader, one, now) for one in found if one.route == route)
 
 
 def _outage(reader: Reader, row: OutageRow, now: Micros) -> Outage:
