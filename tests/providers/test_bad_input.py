@@ -239,3 +239,33 @@ async def refused(raw: bytes) -> Fault:
     await wires.aclose()
     server.close()
     return caught.value
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:8484/x.png",
+        "http://localhost/x.png",
+        "http://[::1]/x.png",
+        "http://169.254.169.254/latest/meta-data",
+        "http://192.168.0.1/x.png",
+        "http://10.0.0.7/x.png",
+    ],
+)
+async def test_a_provider_cannot_send_us_to_our_own_network_for_a_picture(address: str) -> None:
+    """What listens there trusts whoever is inside."""
+    asked = list[str]()
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.host)
+        return httpx2.Response(200, json={"data": [{"url": address}]})
+
+    wires = Wires(clock=SystemClock(), transport=httpx2.MockTransport(serve))
+    provider = OpenAiCompatible(
+        dialect("openrouter"), wires=wires, key="k", base_url="http://host.test/v1"
+    )
+    with pytest.raises(Fault, match="our own network") as caught:
+        await provider.image(IMAGE, idempotency_key="k")
+    assert (caught.value.kind, asked) == (FaultKind.INVALID_ANSWER, ["host.test"])
+    await provider.aclose()

@@ -26,7 +26,7 @@ from tildawn.providers.port import (
     ImageRequest,
     Wire,
 )
-from tildawn.providers.wire import Outgoing, Wires
+from tildawn.providers.wire import Outgoing, Wires, is_inside
 
 
 TEXT_BYTES = 8 * 1024 * 1024
@@ -265,6 +265,8 @@ class OpenAiCompatible:
                 raise _invalid(detail, bill) from error
         if not item.url:
             raise _invalid(_NO_ADDRESS, bill)
+        if is_inside(item.url) and not is_inside(self._base_url):
+            raise _invalid(_INSIDE, bill)
         # The address may be on another host (a storage service), so the key stays at home.
         out = Outgoing(method="GET", url=item.url)
         try:
@@ -323,4 +325,5 @@ _NO_TEXT = "the answer holds no text"
 _NO_END = "the stream ended before the answer did"
 _NO_PICTURE = "the answer holds no picture"
 _NO_VECTORS = "the answer has not one vector of one length for each text"
+_INSIDE = "the address of the picture is one inside our own network, which no provider can know"
 _NO_ADDRESS = "the answer holds neither a picture nor its address"

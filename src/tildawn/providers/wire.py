@@ -5,6 +5,7 @@ measure time; the caller bounds a call by cancelling it, and cancelling closes t
 """
 
 import asyncio
+import ipaddress
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -35,6 +36,21 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 _FAULT_BODY_BYTES = 4_096
 """How much of a refusal is read; its reason is in the first lines."""
+
+
+def is_inside(url: str) -> bool:
+    """Whether an address is, as it is written, on this machine or in a network of our own.
+
+    HOLE: a name that leads there is not looked up.
+
+    Raises:
+        Nothing; what is no address is not inside.
+    """
+    try:
+        host = httpx2.URL(url).host
+        return host.endswith("localhost") or not ipaddress.ip_address(host).is_global
+    except (httpx2.InvalidURL, ValueError):
+        return False
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
