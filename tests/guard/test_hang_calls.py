@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tildawn.guard.attempt import GRACE
+from tildawn.guard.call import Door
 from tildawn.guard.request import Answer, Attempt, Ended
 from tildawn.guard.retry import RetryPolicy
 from tildawn.providers.dialect import dialect
@@ -120,6 +121,15 @@ def descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def without_breaker(s: Any) -> None:
+    """Have each call tried once and ended; limits hold in every mode.
+
+    With it a route that hangs is taken out of service, and calls wait for it.
+    """
+    s.doors.append(s.door)
+    s.door = Door(s.house.ledger, s.clock, s.door._means.rng, environment="off")
+
+
 def begin(s: Any, wires: Wires, url: str, **fields: Any) -> "asyncio.Task[Any]":
     """A call of its own place in the run, with one try."""
     said = {
@@ -138,6 +148,7 @@ def test_a_thousand_hung_calls_end_within_their_limit_and_a_second_with_their_so
     """Nobody is awake to kill what hangs; a limit that drops of an answer put off is none."""
 
     async def scene(s: Any) -> None:
+        without_breaker(s)
         host, wires = Host(), Wires(clock=s.clock)
         async with hosts(host, CALLS // PER_HOST) as urls:
             calls = [
@@ -181,6 +192,7 @@ def test_calls_that_wait_behind_hung_ones_have_their_whole_limit_once_it_is_thei
     calls, most = 70, KEPT_CONNECTIONS + EXTRA_CONNECTIONS
 
     async def scene(s: Any) -> None:
+        without_breaker(s)
         host, wires = Host(), Wires(clock=s.clock)
         async with hosts(host, 1) as [url]:
             made = [begin(s, wires, f"{url}/before-headers", path=f"p{n}") for n in range(calls)]
@@ -203,6 +215,7 @@ def test_thirty_aborts_leave_descriptors_threads_tasks_and_memory_as_before(play
     """A leak of one socket in each abort ends the night at the thousandth."""
 
     async def scene(s: Any) -> None:
+        without_breaker(s)
         host, wires = Host(), Wires(clock=s.clock)
         async with hosts(host, 1) as [url]:
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from tildawn.guard.call import Door
 from tildawn.guard.request import Absent, Answer, Attempt, Ended, Found, Hold, Later
 from tildawn.guard.retry import RULES
 from tildawn.ledger.verdict import State
@@ -280,6 +281,9 @@ def test_what_a_fault_did_and_the_contract_decide_what_a_call_comes_to(
     """A night is full of these, and each wrong cell is a second bill, a lost answer or a hang."""
 
     async def scene(s: Any) -> None:
+        # Without the breaker: it is no part of the contract, and would have calls wait for it.
+        s.doors.append(s.door)
+        s.door = Door(house.ledger, s.clock, s.door._means.rng, environment="off")
         for outcome in OUTCOMES:
             with told(outcome):
                 await one(s, house, Outside(row, outcome, s.clock), contract)
