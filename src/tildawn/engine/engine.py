@@ -28,6 +28,7 @@ from tildawn.engine.history import Record
 from tildawn.engine.parking import Parking
 from tildawn.engine.poison import POISON_CHOICES, WHY, poisoned
 from tildawn.engine.port import Activation, Hold
+from tildawn.engine.pressure import Pressure
 from tildawn.engine.queue import Limits, Occupied, backlog, claimable, next_due, queues
 from tildawn.engine.recover import Suspects, recover, strays
 from tildawn.engine.resident import Resident
@@ -107,6 +108,7 @@ class Engine:
         self._frame = Frame(threads.activation, activity)
         self._pool = threads.pool or ThreadPoolExecutor(8, thread_name_prefix="tildawn-step")
         self._occupied = Occupied(self.limits)
+        self._pressure = Pressure()
         self._starting: dict[str, RunRow] = {}
         self._starts: dict[str, list[Record]] = {}
         self._begun = Starting(ledger, clock, self._read_and_begin)
@@ -231,6 +233,7 @@ class Engine:
                 names=queues(reader),
                 now=self.clock.wall(),
                 occupied=self._occupied,
+                pressure=self._pressure,
                 limit=free,
             )
             due = next_due(reader)
@@ -422,6 +425,16 @@ class Engine:
         resident = self.residents.get(work.row.run)
         if resident is not None and resident.work is work and resident.patient:
             self._consider(resident)
+
+    def turned_away(self, work: Work, due: Micros) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        if self._pressure.turned_away(work.row, due):
+            self._timers.add(due, self.wake)
+
+    def let_in(self, work: Work) -> None:
+        """See `tildawn.engine.work.WorkEvents`."""
+        if self._pressure.let_in(work.row):
+            self.wake()
 
     def _consider(self, resident: Resident) -> None:
         self._acquit(resident.row.run)

@@ -38,6 +38,8 @@ class Later(msgspec.Struct, frozen=True):
 
     due: Micros
     why: str
+    #: Whether others of its kind would be told the same, so that none of them need begin.
+    shared: bool = False
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from tildawn.engine.pressure import Pressure
 from tildawn.ledger.reader import Reader
 from tildawn.projections.run import RunRow
 from tildawn.units import SECOND, Micros
@@ -78,7 +79,13 @@ def queues(reader: Reader) -> set[str]:
 
 
 def claimable(
-    reader: Reader, *, names: Iterable[str], now: Micros, occupied: Occupied, limit: int
+    reader: Reader,
+    *,
+    names: Iterable[str],
+    now: Micros,
+    occupied: Occupied,
+    pressure: Pressure,
+    limit: int,
 ) -> list[RunRow]:
     """Runs that may start now, highest priority first, then in order of acceptance.
 
@@ -89,31 +96,43 @@ def claimable(
         names: the queues to look into.
         now: the wall clock.
         occupied: changed by this function.
+        pressure: work of which nothing new begins; changed by this function.
         limit: most runs to take, >= 1.
 
     Raises:
         Nothing.
     """
     found: list[RunRow] = _due(reader, now, limit)
+    begins, shut = _not_shut(pressure, now)
     for name in sorted(names):
         room = min(occupied.room(name), limit)
         if room:
             # Runs behind a taken key are passed over, so look further than the room goes.
             found += reader.rows(
                 RunRow,
-                "state = 'queued' AND queue = ?",
-                (name,),
+                f"state = 'queued' AND queue = ?{begins}",
+                (name, *shut),
                 order="priority DESC, accepted",
                 limit=2 * room + 50,
             )
     found.sort(key=lambda row: (-row.priority, row.accepted))
     taken: list[RunRow] = []
-    for row in found:
+    for row in pressure.admit(found, now):
         if len(taken) == limit:
             break
         if occupied.take(row):
             taken.append(row)
     return taken
+
+
+def _not_shut(pressure: Pressure, now: Micros) -> tuple[str, list[str]]:
+    """A condition that leaves out the runs that need not begin, and what it asks for."""
+    shut = pressure.shut(now)
+    if not shut:
+        return "", []
+    places = ", ".join("(?, ?, ?)" for _ in shut)
+    condition = f" AND (attempt > 0 OR (night, item, task) NOT IN (VALUES {places}))"
+    return condition, [part for key in shut for part in key]
 
 
 def _due(reader: Reader, now: Micros, limit: int) -> list[RunRow]:

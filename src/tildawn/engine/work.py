@@ -264,14 +264,16 @@ class Work:
             self._events.broken(self, error)
             return
         match verdict:
-            case Later(due=due, why=why):
+            case Later(due=due, why=why, shared=shared):
+                if shared:
+                    self._events.turned_away(self, due)
                 self._postpone(command, perform, due, why)
             case Hold() as hold:
                 self._events.hold(self, hold, command.path)
             case Stale():
                 self._events.fenced_off(self, None)
             case Ended():
-                pass
+                self._events.let_in(self)
 
     def _postpone(self, command: Command, perform: Perform, due: Micros, why: str) -> None:
         command.kind = "later"
@@ -376,6 +378,14 @@ class WorkEvents(Protocol):
 
     def waiting(self, work: Work) -> None:
         """A call was postponed; the run may be waiting now."""
+        ...
+
+    def turned_away(self, work: Work, due: Micros) -> None:
+        """A call may not be sent now, nor others of its kind."""
+        ...
+
+    def let_in(self, work: Work) -> None:
+        """A call has ended."""
         ...
 
     def accepted(self, queue: str) -> None:
