@@ -13,7 +13,7 @@ import pytest
 
 from tildawn.facts.call import CallDispatched, CallSettled
 from tildawn.facts.fact import Fact, FactData
-from tildawn.facts.route import RouteChecked, RouteTurned
+from tildawn.facts.route import RouteChecked, RouteHeard, RouteTurned
 from tildawn.guard.request import PROBES
 from tildawn.projections.route import routes
 from tildawn.runtime.house import House
@@ -296,3 +296,25 @@ def test_a_crowd_that_waits_for_our_own_connections_is_no_outage(play: Play) -> 
     assert states(facts) == ["open", "probing", "ramp", "closed"]
     dispatched = [one for one in facts if isinstance(one.data, CallDispatched)]
     assert len(dispatched) > 800
+
+
+# -- somebody waits in front of it -------------------------------------------------------
+
+
+def test_a_route_learns_from_attempts_in_whose_place_something_else_was_served(
+    play: Play,
+) -> None:
+    """A gallery serves after a second and a half; its provider may be dead all the same."""
+    watched = '[[stream]]\nkind = "image"\nevery = "20s"\npatience = "interactive"'
+    slow = '[[provider.pace]]\npath = "/v1/images"\nmedian = "20s"\nsigma = 0.25'
+    dies = outage("30m", "20m", 'kind = "server"')
+    played = play(script("1h", watched, dies) + slow)
+    facts = played.until(HOUR)
+    assert len([one for one in facts if has(one, RouteHeard, fault="")]) > 80
+    assert states(facts) == ["open", "probing", "ramp", "closed"]
+    opened, back = played.seconds(facts, RouteTurned)[:2]
+    sent = played.seconds(facts, CallDispatched)
+    assert not [one for one in sent if opened < one < back], "and nobody is kept waiting for it"
+    with played.night.open() as house, house.ledger.read() as reader:
+        [row] = routes(reader)
+    assert row.basis == "p95", "the limit is learned from answers that came late"

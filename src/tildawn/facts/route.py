@@ -99,6 +99,24 @@ class RouteReviewed(FactData, frozen=True):
     open_ms: int
 
 
+class RouteHeard(FactData, frozen=True):
+    """An attempt ended in whose place something else had been served: history of its route.
+
+    The call ended before, and nothing of it changes; an answer, its bill and a late no have facts
+    of their own.
+    """
+
+    route: str
+    #: Under which the attempt was sent, and the position of its dispatch.
+    generation: int
+    dispatched: int
+    limit_ms: int
+    #: As in `tildawn.facts.call.CallSettled`.
+    fault: str = ""
+    took_ms: int = 0
+    asked_wait_ms: int = 0
+
+
 class RouteLimitMoved(FactData, frozen=True):
     """What an attempt may take moved by more than five seconds."""
 
@@ -118,4 +136,5 @@ KINDS: tuple[type[FactData], ...] = (
     RoutePromoted,
     RouteReviewed,
     RouteLimitMoved,
+    RouteHeard,
 )

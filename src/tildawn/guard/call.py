@@ -97,7 +97,7 @@ class Door:
             ledger, clock, rng, alarms=self._means.alarms, policies=numbers, environment=environment
         )
         self._doubts = Doubts(self._means)
-        self._fallback = Fallback(self._means)
+        self._fallback = Fallback(self._means, self.gate)
         self._inside: dict[tuple[str, str], Visit] = {}
 
     @property

@@ -7,13 +7,18 @@ import asyncio
 from typing import Literal
 
 from tildawn.errors import Effect
+from tildawn.facts.route import RouteHeard
 from tildawn.guard import budget, ladder
 from tildawn.guard.attempt import Ran
 from tildawn.guard.fault import Seen
+from tildawn.guard.gate import Gate
 from tildawn.guard.means import Means
+from tildawn.guard.record import asked_wait
 from tildawn.guard.request import Answer, Ended, Need, Remote, Stale, Verdict
 from tildawn.guard.visit import Visit
-from tildawn.units import Micros
+from tildawn.ledger.entry import Committed, Outcome
+from tildawn.projections.route import heard
+from tildawn.units import MILLISECOND, Micros
 
 
 STAY: Literal["stay"] = "stay"
@@ -23,9 +28,10 @@ STAY: Literal["stay"] = "stay"
 class Fallback:
     """Takes calls down their ladders."""
 
-    def __init__(self, means: Means) -> None:
-        """Take the way to the ledger, and the clock."""
+    def __init__(self, means: Means, gate: Gate) -> None:
+        """Take the way to the ledger, the clock, and the gate that learns of every end."""
         self._means = means
+        self._gate = gate
 
     def patience(self, visit: Visit) -> Micros:
         """Until when a call may wait for leave (steady clock).
@@ -115,8 +121,42 @@ class Fallback:
             said = await self._served_beside(visit, going)
             if said is not None:
                 self._means.latecomers.follow(visit, visit.attempt, going)
+                self._hear(visit, going)
                 return said
         return await going
+
+    def _hear(self, visit: Visit, going: "asyncio.Task[Ran[Answer]]") -> None:
+        """Keep the leave of an attempt that goes on until it ends, and tell its route how.
+
+        A crash before that leaves nothing of it but the dispatch.
+        """
+        leave, visit.leave_of_gate = visit.leave_of_gate, None
+        assert leave is not None, "only what was let in goes on"
+        gate, ledger, latecomers = self._gate, self._means.ledger, self._means.latecomers
+        route, dispatched, limit_ms = leave.health.row.route, visit.sent_at, visit.limit_ms
+
+        def ended(done: "asyncio.Task[Ran[Answer]]") -> None:
+            if done.cancelled() or done.exception() is not None or done.result().cancelled:
+                gate.leave(leave)
+                return
+            ran = done.result()
+            said = RouteHeard(
+                route=route, generation=leave.generation, dispatched=dispatched,
+                limit_ms=limit_ms, fault=ran.fault.kind if ran.fault else "",
+                took_ms=ran.took // MILLISECOND,
+                asked_wait_ms=-(-asked_wait(ran.fault) // MILLISECOND) if ran.fault else 0,
+            )  # fmt: skip
+            entry = ledger.draft(said)
+
+            def then(outcome: Outcome) -> None:
+                if isinstance(outcome, Committed):
+                    end, sent = heard(said)
+                    gate.settled(leave, end, sent, Micros(entry.fact.at))
+                gate.leave(leave)
+
+            latecomers.put(entry, then)
+
+        going.add_done_callback(ended)
 
     async def _within_patience(self, going: "asyncio.Task[Ran[Answer]]") -> bool:
         """Whether an attempt ended before whoever watches lost patience."""

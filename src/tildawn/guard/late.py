@@ -5,6 +5,7 @@ bill is booked in place of what is held.
 """
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,7 +16,7 @@ from tildawn.guard.commit import Committer, Patience
 from tildawn.guard.fault import Seen, seen
 from tildawn.guard.request import Answer
 from tildawn.guard.visit import Visit
-from tildawn.ledger.entry import Entry
+from tildawn.ledger.entry import Entry, Outcome
 from tildawn.units import Micros
 
 
@@ -97,6 +98,16 @@ class Latecomers:
         if fault.effect is Effect.NONE and not fault.cost:
             self._write(visit, visit.record.released(attempt, fault.kind))
 
+    def put(self, entry: Entry, then: Callable[[Outcome], None]) -> None:
+        """Record what nobody waits for; ``then`` is called with the outcome.
+
+        Raises:
+            Nothing.
+        """
+        writing = asyncio.get_running_loop().create_task(self._append(entry, then))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+
     def _write(self, visit: Visit, entry: Entry) -> None:
         writing = asyncio.get_running_loop().create_task(self._append(entry))
         self._writing.add(writing)
@@ -112,8 +123,10 @@ class Latecomers:
         """
         await self._append(visit.record.late(attempt, answer))
 
-    async def _append(self, entry: Entry) -> None:
-        await self._committer.append([entry], expect=[], patience=Patience(), insist=True)
+    async def _append(self, entry: Entry, then: Callable[[Outcome], None] | None = None) -> None:
+        await self._committer.append(
+            [entry], expect=[], patience=Patience(), then=then, insist=True
+        )
 
     async def close(self) -> None:
         """Cancel the tries that are left and finish writing.

@@ -15,6 +15,7 @@ from tildawn.facts.fact import Fact
 from tildawn.facts.route import (
     RouteChecked,
     RouteForced,
+    RouteHeard,
     RouteLimitMoved,
     RouteModeSet,
     RoutePolicyAdopted,
@@ -384,6 +385,27 @@ def _move(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     yield Put(msgspec.structs.replace(row, limit_ms=said.limit_ms, basis=said.basis))
 
 
+def _hear(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RouteHeard", fact.data)
+    row = get(HealthRow, said.route) or fresh(said.route)
+    end, sent = heard(said)
+    yield Put(settled(row, end, sent=sent, at=Micros(fact.at)))
+
+
+def heard(said: RouteHeard) -> tuple[CallSettled, Sent]:
+    """The end of an attempt in whose place something else was served, as of any other.
+
+    Raises:
+        Nothing.
+    """
+    end = CallSettled(
+        attempt=0, final=False, effect="", fault=said.fault, took_ms=said.took_ms,
+        asked_wait_ms=said.asked_wait_ms,
+    )  # fmt: skip
+    sent = Sent(dispatched=said.dispatched, generation=said.generation, limit_ms=said.limit_ms)
+    return end, sent
+
+
 def _silent(route: str) -> WordRow:
     return WordRow(
         route=route, mode="", mode_until=0, forced="", forced_until=0, watch_at=0, review_at=0,
@@ -407,6 +429,7 @@ ROUTE = Projection(
         RouteForced: _force,
         RouteModeSet: _mode,
         RouteLimitMoved: _move,
+        RouteHeard: _hear,
     },
 )
 """Folded before the calls, whose rows it reads as they were."""
