@@ -103,6 +103,8 @@ class CallSettled(FactData, frozen=True):
     asked_wait_ms: int = 0
     #: It only found out whether the route is back: no try of the call is spent.
     test: bool = False
+    #: How long it waited for a connection of ours; no part of ``took_ms``.
+    queue_ms: int = 0
     #: Until the first piece of a streamed answer, 0 where it was not streamed.
     first_ms: int = 0
     #: What the answer refers to, where it is a picture.

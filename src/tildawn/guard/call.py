@@ -43,12 +43,14 @@ from tildawn.guard.doubt import Doubts, invalid
 from tildawn.guard.fallback import STAY, Fallback, worse
 from tildawn.guard.fault import Seen, cancelled
 from tildawn.guard.funds import expected
-from tildawn.guard.gate import Gate, Pass, alone
+from tildawn.guard.gate import Gate
 from tildawn.guard.late import Abandoned
+from tildawn.guard.leave import Pass
 from tildawn.guard.means import Means, Then
 from tildawn.guard.policy import Mode, PolicyOf, preset_of
 from tildawn.guard.record import asked_wait
 from tildawn.guard.request import Answer, CallRequest, Ended, Final, Later, Stale, Verdict
+from tildawn.guard.turns import alone
 from tildawn.guard.visit import Visit
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.ledger import Ledger
@@ -355,7 +357,7 @@ class Door:
         if ran.answer is not None:
             fault = invalid(visit.request, ran.answer.value)
             if fault is None:
-                entry = visit.record.answered(visit.attempt, ran.answer, ran.took)
+                entry = visit.record.answered(visit.attempt, ran.answer, ran)
                 return await self._end(visit, entry, ran, None)
         assert fault is not None
         test = self._is_test(visit, fault)
@@ -433,7 +435,11 @@ class Door:
 
     def _is_test(self, visit: Visit, fault: Seen) -> bool:
         leave = visit.leave_of_gate
-        return leave is not None and fault.kind in ladder.THEIRS and self.gate.is_free_test(leave)
+        return (
+            leave is not None
+            and fault.kind in ladder.THEIRS
+            and self.gate.turns.is_free_test(leave)
+        )
 
     def _parked(self, visit: Visit, fault: Seen) -> Next | None:
         """A batch waits for a route that is out of service instead of failing with it."""
@@ -442,7 +448,7 @@ class Door:
         interactive = visit.primary.patience == "interactive"
         if not ladder.parks(fault.kind, interactive=interactive):
             return None
-        if not self.gate.parks(leave, fault.kind):
+        if not self.gate.turns.parks(leave, fault.kind):
             return None
         return Next(step="again", due=self._means.clock.wall(), why=ladder.OPEN)
 

@@ -52,6 +52,9 @@ STRAINED = "budget"
 NOT_NOW = frozenset({OPEN, BLOCKED, LIMIT, FULL, RETRIES, ASKED})
 """Why the primary may not be asked now; nothing was sent, so nothing can have happened."""
 
+EVERYBODY = NOT_NOW - {FULL, RETRIES}
+"""What every other call of the route would be told as well."""
+
 OURS = frozenset({"cancelled", "bad_request", "not-permitted"})
 """What is wrong with the call itself: the next one would only hide it."""
 

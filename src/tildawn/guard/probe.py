@@ -101,17 +101,17 @@ class Prober:
                 route=row.route, generation=row.generation, alive=True, wait_ms=row.wait_ms
             )
             then = turn_of(health, "probing", cause="alive", why="it gave a sign of life")
-            self._gate.checked(fact, then, health)
+            self._gate.turns.checked(fact, then, health)
             await self._settled(health)
             return
-        remembered, wait = self._gate.next_wait(health)
+        remembered, wait = self._gate.turns.next_wait(health)
         fact = RouteChecked(
             route=row.route, generation=row.generation, alive=False, fault=ran.fault.kind,
             due=self._clock.wall() + wait, wait_ms=remembered // MILLISECOND,
         )  # fmt: skip
         trip = breaker.blocks(ran.fault.kind)
         blocked = turn_of(health, "blocked", cause=trip.cause, why=trip.why) if trip else None
-        self._gate.checked(fact, blocked, health)
+        self._gate.turns.checked(fact, blocked, health)
 
     async def _settled(self, health: Health) -> None:
         """Wait until a change of state that is on its way is on record."""

@@ -22,7 +22,7 @@ from tildawn.facts.fact import FactData, Payload
 from tildawn.guard.attempt import Ran
 from tildawn.guard.fault import Seen
 from tildawn.guard.funds import Funds
-from tildawn.guard.gate import Pass
+from tildawn.guard.leave import Pass
 from tildawn.guard.request import Answer, CallRequest, Found
 from tildawn.guard.retry import RULES
 from tildawn.ledger.entry import Entry
@@ -94,7 +94,7 @@ class Recorder:
         )  # fmt: skip
         return self._draft(data, what, about)
 
-    def answered(self, attempt: int, answer: Answer, took: Micros) -> Entry:
+    def answered(self, attempt: int, answer: Answer, ran: Ran[Answer]) -> Entry:
         """The final answer of an attempt.
 
         Raises:
@@ -105,7 +105,8 @@ class Recorder:
         data = CallSettled(
             attempt=attempt, final=True, effect=Effect.APPLIED.value, out=out.digest,
             spend_micro_usd=spend, spend_source=source, tokens_in=answer.tokens_in,
-            tokens_out=answer.tokens_out, took_ms=took // MILLISECOND, first_ms=answer.first_ms or 0,
+            tokens_out=answer.tokens_out, took_ms=ran.took // MILLISECOND,
+            queue_ms=ran.queued // MILLISECOND, first_ms=answer.first_ms or 0,
             picture=answer.picture,
         )  # fmt: skip
         return self._draft(data, out, None, blobs=answer.blobs)
@@ -170,7 +171,8 @@ class Recorder:
             error=error.digest, spend_micro_usd=spend, spend_source=source,
             tokens_in=answer.tokens_in if answer else 0,
             tokens_out=answer.tokens_out if answer else 0,
-            took_ms=ran.took // MILLISECOND if ran else 0, retry_due=retry_due,
+            took_ms=ran.took // MILLISECOND if ran else 0,
+            queue_ms=ran.queued // MILLISECOND if ran else 0, retry_due=retry_due,
             abandoned=ran is not None and ran.task is not None,
             asked_wait_ms=-(-asked_wait(fault) // MILLISECOND), test=test,
         )  # fmt: skip

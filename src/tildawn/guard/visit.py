@@ -11,7 +11,7 @@ import msgspec
 from tildawn.errors import Effect
 from tildawn.guard.commit import Patience
 from tildawn.guard.fault import Seen
-from tildawn.guard.gate import Pass
+from tildawn.guard.leave import Pass
 from tildawn.guard.record import Recorder
 from tildawn.guard.request import CallRequest, Final, Remote
 from tildawn.ledger.entry import Committed, Entry, Outcome

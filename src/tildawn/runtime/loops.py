@@ -19,6 +19,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
 from tildawn.runtime.repair.queue import Rounds, queue_damage
 from tildawn.units import MILLISECOND, SECOND, Micros
+from tildawn.watch.review import due_reviews
 
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,18 @@ async def ask_again(on: Turning) -> None:
         await on.prober.turn()
 
 
+async def review(on: Turning) -> None:
+    """Take the looks at routes whose settings were promoted an hour and a day ago.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+    """
+    with on.ledger.read() as reader:
+        looks = due_reviews(reader, on.clock.wall())
+    if looks:
+        await on.ledger.append([on.ledger.draft(look) for look in looks])
+
+
 async def watch_clock(on: Turning) -> None:
     """Put on record that the machine slept or that somebody set its clock.
 
@@ -146,6 +159,13 @@ LOOPS: tuple[Loop, ...] = (
         period=SECOND,
         leaves="a paid probe in doubt, which recovery finds",
         turn=ask_again,
+    ),
+    Loop(
+        name="review",
+        owner="watch",
+        period=Micros(60 * SECOND),
+        leaves="a look that was not taken, which the next turn takes",
+        turn=review,
     ),
     Loop(
         name="clock",
