@@ -92,10 +92,8 @@ def _purgatory() -> Wrap:
 def _hyx() -> Wrap:
     from hyx.circuitbreaker import consecutive_breaker  # noqa: PLC0415
 
-    return consecutive_breaker(
-        exceptions=Exception, failure_threshold=FAILURES, recovery_time_secs=OPEN,
-        recovery_threshold=1,
-    )  # fmt: skip
+    # In order: what counts, after how many it opens, for how long, and after how many it closes.
+    return consecutive_breaker(Exception, FAILURES, OPEN, 1)
 
 
 def _interlock() -> Wrap:
@@ -221,7 +219,7 @@ def in_memory(folder: Path) -> Guarded:
     """
     ours = OurDoor(folder)
     door = Door(ours.ledger, ours.clock, Random(0), policies=everything)
-    gate, clock, alarms = door.gate, ours.clock, door._means.alarms  # noqa: SLF001
+    gate, clock, alarms = door.gate, ours.clock, door.alarms
     said = CallDispatched(
         name="null", route="null", attempt=1, key="", args="", repeat="safe", deadline=0,
         timeout_ms=60_000,

@@ -15,7 +15,16 @@ import asyncio
 from collections.abc import Callable
 
 from benchmarks.child import Order
-from benchmarks.contenders.guards import FAILURES, OPEN, Boom, Guarded, OurDoor, Wrap, breaker
+from benchmarks.contenders.guards import (
+    FAILURES,
+    OPEN,
+    Boom,
+    Guarded,
+    OurDoor,
+    Work,
+    Wrap,
+    breaker,
+)
 
 
 RIGHT = {"mixed": 1.0, "cancel": 0.0, "half": 1.0, "stuck": 1.0, "stale": 0.0}
@@ -41,8 +50,12 @@ def measure(order: Order) -> dict[str, float]:
 async def _measure(order: Order) -> dict[str, float]:
     if order.contender == "tildawn":
         return await _asked(OurDoor(order.folder / "house").wrap)
-    # Each question gets a breaker of its own.
-    return await _asked(lambda work: breaker(order.contender)(work))  # noqa: PLW0108
+
+    def fresh(work: Work) -> Guarded:
+        """Each question gets a breaker of its own."""
+        return breaker(order.contender)(work)
+
+    return await _asked(fresh)
 
 
 async def _asked(wrap: Wrap) -> dict[str, float]:

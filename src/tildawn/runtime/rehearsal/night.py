@@ -40,7 +40,11 @@ _FIELDS: dict[str, dict[str, object]] = {"image": {"size": SIZE}, "chat": {"max_
 
 @task(name="rehearsal.ask")
 async def ask(ctx: Context, stream: Stream, number: int) -> None:
-    """One call of a stream."""
+    """One call of a stream.
+
+    Raises:
+        CallFailed: nobody answered, and nothing stood in.
+    """
     fields: dict[str, object] = {
         "prompt": f"{stream.kind} number {number}", **_FIELDS[stream.kind],
     }  # fmt: skip
