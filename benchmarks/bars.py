@@ -114,6 +114,7 @@ BARS = (
     *(
         Bar(workload="guard", figure=f"{name}_us", unit="µs", title=f"beside it: {title}")
         for name, title in (
+            ("rules", "the same without the attempt's own task and its limit"),
             ("bare", "nothing but `await`"),
             ("stack", "tenacity + purgatory + asyncio.timeout"),
             ("timeout", "asyncio.timeout"),

@@ -211,11 +211,11 @@ def take(seq: Seq, fact: Fact, text: bytes | None) -> None:
     """Take a final record."""
 
 
-def in_memory(folder: Path) -> Guarded:
+def in_memory(folder: Path, *, attempt: bool = True) -> Guarded:
     """The whole guard around a call, but for its two commits.
 
     Mode, breaker, limiter, bulkhead, adaptive limit, deadline, and the history that follows from
-    the end of the attempt.
+    the end of the attempt; without ``attempt`` the work is awaited as it is, under no limit.
     """
     ours = OurDoor(folder)
     door = Door(ours.ledger, ours.clock, Random(0), policies=everything)
@@ -241,11 +241,14 @@ def in_memory(folder: Path) -> Guarded:
         limit = min(leave.limit.limit, 60 * SECOND)
         gate.dispatched(leave, said, Seq(7), clock.wall())
         view = Attempt(key="", number=1, deadline=Micros(clock.mono() + limit), child_started=child)
-        ran = await Try(clock, alarms, view, request.perform).run()
+        if attempt:
+            answer = (await Try(clock, alarms, view, request.perform).run()).answer
+        else:
+            answer = await request.perform(view)
         sent = Sent(dispatched=7, generation=leave.generation, limit_ms=60_000)
         gate.settled(leave, answered, sent, clock.wall())
         gate.leave(leave)
-        return ran.answer
+        return answer
 
     return guarded
 

@@ -28,7 +28,11 @@ def measure(order: Order) -> dict[str, float]:
 
 
 async def _measure(order: Order) -> dict[str, float]:
-    guarded: dict[str, Guarded] = {"ours": in_memory(order.folder / "house"), "bare": work}
+    guarded: dict[str, Guarded] = {
+        "ours": in_memory(order.folder / "house"),
+        "rules": in_memory(order.folder / "rules", attempt=False),
+        "bare": work,
+    }
     for name, make in _OTHERS.items():
         try:
             guarded[name] = make()
