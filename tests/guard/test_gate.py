@@ -47,7 +47,7 @@ async def calls(s: Any, count: int, *, first: int = 0, **fields: Any) -> list[An
 async def open_it(s: Any) -> None:
     """Three timeouts in a row."""
     s.world.script = ["hang"] * 3
-    fields = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
+    fields: Any = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
     await calls(s, 3, first=900, **fields)
     assert "open" == health(s).state
 
@@ -191,7 +191,7 @@ def test_more_than_two_failures_after_recovery_open_it_again(play) -> None:
     async def scene(s) -> None:
         await open_it(s)
         s.clock.advance(Micros(10 * SECOND))
-        once = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
+        once: Any = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
         await calls(s, 3)
         assert "closed" == health(s).state
         s.world.script = [s.fault("server", status=500) for _ in range(3)]
@@ -208,7 +208,7 @@ def test_a_failed_test_keeps_it_open_and_waits_longer(play) -> None:
     async def scene(s) -> None:
         await open_it(s)
         waits = [on_record(s).wait_ms]
-        once = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
+        once: Any = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
         for n in range(5):
             s.clock.advance(Micros(100 * SECOND))
             s.world.script = [s.fault("server", status=500)]
@@ -375,7 +375,7 @@ def test_off_rests_all_rules_and_keeps_the_ceiling(play) -> None:
     async def scene(s) -> None:
         s.without_breaker()
         s.world.script = ["hang"] * 6
-        once = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
+        once: Any = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
         told = await calls(s, 6, **once)
         assert [Ended] * 6 == [type(one) for one in told]
         assert 6 == len(s.world.keys)

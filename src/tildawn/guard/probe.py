@@ -138,7 +138,7 @@ class Prober:
             run=PROBES, path=f"{row.route}#{self._clock.wall()}", run_attempt=1,
             fence=_same(row.route, row.generation), name="probe", route=row.route, repeat="safe",
             args_digest="", body_digest="", perform=trial.perform, reserve=trial.reserve,
-            reserve_tokens=trial.tokens, budgets=(f"probe:{row.route}",), model=health.model,
+            reserve_tokens=trial.tokens, model=health.model,
             what=trial.what, kind=health.kind, retry=RetryPolicy(rules={}), sign=True,
         )  # fmt: skip
 
