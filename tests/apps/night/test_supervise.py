@@ -352,6 +352,26 @@ def test_deaths_that_lie_far_apart_are_never_too_many(still):
     asyncio.run(story())
 
 
+def test_a_worker_that_finds_the_disk_full_is_started_until_there_is_room(parent):
+    """Whoever frees some space in the morning finds a night that goes on."""
+    worker = (
+        "import sys; path = sys.argv[1] + '/starts'; open(path, 'a').write('x')\n"
+        "sys.exit(0 if len(open(path).read()) > 30 else 74)"
+    )
+
+    assert 0 == asyncio.run(parent.make(worker, pace=ONCE).run())
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_night(parent):
+    """The disk was full, and the parent that should have waited for room was the first to die."""
+    supervisor = parent.make("print('news'); print('more')", pace=ONCE)
+    (parent.folder / "logs" / "parent.log").mkdir(parents=True)
+
+    assert 0 == asyncio.run(supervisor.run())
+    assert ["news", "more"] == parent.lines
+    assert 1 == parent.kinds().count("unlogged"), "told once"
+
+
 def test_a_damaged_ledger_is_the_answer_and_a_report_is_tried(parent):
     """Whoever gets up finds what could be read, and why there is no more."""
     code = asyncio.run(parent.make("import sys; sys.exit(4)", report=REPORT).run())

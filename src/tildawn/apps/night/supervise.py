@@ -24,6 +24,10 @@ TRY_AGAIN = 75
 BROKE = 70
 """Exit code of a worker with a fault of its own, see `tildawn.faces.local.worker`."""
 
+FULL = 74
+"""Exit code of a worker that found the disk full: it is started again until there is room, as
+often as that takes. Source: EX_IOERR of sysexits."""
+
 DAMAGED = 4
 """Exit code of a worker whose ledger is damaged: it could not write a report."""
 
@@ -86,7 +90,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What the parent saw or did; ``code`` is an exit code, negative for a signal."""
 
     kind: Literal[
-        "started", "died", "ended", "leaving", "killed", "reported", "unreported", "given-up"
+        "started", "died", "ended", "leaving", "killed", "reported", "unreported", "given-up",
+        "unlogged",
     ]  # fmt: skip
     code: int = 0
     #: How often the worker died before it was given up, and what it said last.
@@ -129,6 +134,7 @@ class Supervisor:
         self._leaving = asyncio.Event()
         self._log = orders.log
         self._news = False
+        self._unlogged = False
         self._last_words = ""
         self.deaths = 0
 
@@ -140,9 +146,8 @@ class Supervisor:
             when the worker was given up.
 
         Raises:
-            OSError: the worker cannot be started at all, or the log cannot be written.
+            OSError: the worker cannot be started at all.
         """
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         timely = asyncio.ensure_future(self._report_on_time())
         try:
             code = await self._keep_going()
@@ -192,7 +197,7 @@ class Supervisor:
                 wait = self._pace.first
             self.deaths += 1
             idle = code == BROKE and not self._news and now - began < self._pace.quick
-            if times := recent.too_many(now, idle=idle):
+            if code != FULL and (times := recent.too_many(now, idle=idle)):
                 said = self._last_words
                 self._tell(Event(kind="given-up", code=code, times=times, said=said))
                 return code
@@ -254,8 +259,7 @@ class Supervisor:
     # -- saying ------------------------------------------------------------------------------
 
     def _line(self, where: Literal["out", "error"], line: bytes) -> None:
-        with self._log.open("ab") as log:
-            log.write(line)
+        self._write(line)
         if where == "out":
             self._news = True
         elif line.strip():
@@ -269,10 +273,22 @@ class Supervisor:
 
     def _tell(self, event: Event) -> None:
         line = msgspec.json.encode({"at": self._clock.wall(), "supervisor": event})
-        with self._log.open("ab") as log:
-            log.write(line + b"\n")
+        self._write(line + b"\n")
         if self._tell_whom is not None:
             self._tell_whom(event)
+
+    def _write(self, line: bytes) -> None:
+        """Keep a line.  A full disk takes the log, and must not take the night with it."""
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as log:
+                log.write(line)
+        except OSError as error:
+            if not self._unlogged and self._tell_whom is not None:
+                self._tell_whom(Event(kind="unlogged", said=error.strerror or str(error)))
+            self._unlogged = True
+        else:
+            self._unlogged = False
 
 
 class _Recent:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from tildawn.apps.night.news import News
-from tildawn.apps.night.supervise import Event
+from tildawn.apps.night.supervise import FULL, Event
 from tildawn.faces.cli.words import instant, one_line
 from tildawn.runtime.job import Finished
 from tildawn.watch.words import Times, count
@@ -69,8 +69,10 @@ class Progress:
         how = f"by signal {-event.code}" if event.code < 0 else f"with code {event.code}"
         if event.kind == "died":
             wait = event.wait // 1_000_000
+            full = event.code == FULL
+            what = "The worker found no room" if full else f"The worker died {how}"
             self._wipe()
-            click.echo(f"The worker died {how}; it is started again in {wait} s.", err=True)
+            click.echo(f"{what}; it is started again in {wait} s.", err=True)
         elif event.kind == "given-up":
             self._wipe()
             said = f": {one_line(event.said, 300)}" if event.said else "."
@@ -78,6 +80,12 @@ class Progress:
                 f"The worker died {event.times} times within minutes, at last {how}{said}\n"
                 "It is not started again.  Next: tildawn doctor; all it said is in"
                 " logs/supervisor.log of the house",
+                err=True,
+            )
+        elif event.kind == "unlogged":
+            self._wipe()
+            click.echo(
+                f"The log of the house cannot be written: {event.said}. The night goes on.",
                 err=True,
             )
         elif event.kind == "unreported":

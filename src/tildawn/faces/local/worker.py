@@ -18,7 +18,7 @@ import msgspec
 
 from tildawn.apps.night.desk import prepare
 from tildawn.clock import Clock, SystemClock
-from tildawn.errors import HouseLocked, TildawnError
+from tildawn.errors import HouseLocked, StoreFull, TildawnError
 from tildawn.faces.local.application import application
 from tildawn.faces.local.disk import watching
 from tildawn.faces.local.nightly import as_accepted, look_ahead, settled, spend_night
@@ -46,6 +46,10 @@ PARKED = 75
 
 BROKE = 70
 """Exit code of a worker with a fault of its own. Source: EX_SOFTWARE of sysexits."""
+
+FULL = 74
+"""Exit code of a worker that found the disk full: the parent starts another one until there is
+room. Source: EX_IOERR of sysexits."""
 
 HAND_OVER = Micros(10 * SECOND)
 """How long a worker without a parent may take to give the pen up."""
@@ -80,7 +84,7 @@ def work(job: Job, *, restarted: bool, broke: bool = False) -> int:
         say(f"tildawn: {said.message} [{said.code}]")
         if said.hint:
             say(f"Next: {said.hint}")
-        return said.exit_code
+        return FULL if isinstance(error, StoreFull) else said.exit_code
     # The outermost frame of a worker.  It counts as a death: the parent starts another one.
     except Exception:  # noqa: BLE001 - told with its trace
         _log.critical("the worker broke", exc_info=True)
