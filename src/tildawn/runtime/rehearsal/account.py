@@ -74,6 +74,7 @@ class _Tally:
         self.out: list[Window] = []
         self._since: dict[str, Micros] = {}
         self._probing: set[tuple[str, str, int]] = set()
+        self._limits: dict[tuple[str, str, int], int] = {}
 
     def take(self, fact: Fact) -> None:
         match fact.data:
@@ -95,9 +96,12 @@ class _Tally:
 
     def _sent(self, fact: Fact, said: CallDispatched) -> None:
         self.attempts += 1
-        if said.would:
-            # Without its numbers, which differ from call to call.
-            self.would.update(one.split()[0] for one in said.would.split(", "))
+        for one in filter(None, said.would.split(", ")):
+            what, *numbers = one.split()
+            if what == "timeout":  # said of every attempt: whether it would have been cut off
+                self._limits[fact.run, fact.path, said.attempt] = int(numbers[0])
+            else:
+                self.would[what] += 1
         if said.probe:
             self.probes += bool(said.reserve_micro_usd)
             self._probing.add((fact.run, fact.path, said.attempt))
@@ -105,6 +109,8 @@ class _Tally:
     def _settled(self, fact: Fact, said: CallSettled) -> None:
         if said.fault:
             self.faults[said.fault] += 1
+        limit = self._limits.pop((fact.run, fact.path, said.attempt), said.took_ms)
+        self.would["timeout"] += int(said.took_ms > limit)
         self.spend += said.spend_micro_usd
         if (fact.run, fact.path, said.attempt) in self._probing:
             self.probe_spend += said.spend_micro_usd
@@ -178,4 +184,4 @@ def _seconds(windows: Sequence[Window]) -> float:
 
 
 def _sorted(counted: "Counter[str]") -> dict[str, int]:
-    return dict(sorted(counted.items()))
+    return {name: count for name, count in sorted(counted.items()) if count}
