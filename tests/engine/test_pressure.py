@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tildawn.engine import port
-from tildawn.engine.engine import Engine
+from tildawn.engine.pressure import Pressure
 from tildawn.engine.task import task
 from tildawn.facts.call import CallServed
 from tildawn.runtime.context import Context
@@ -94,7 +94,7 @@ def test_a_queue_that_never_listens_is_noticed(
     workshop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check that cannot fail proves nothing."""
-    monkeypatch.setattr(Engine, "turned_away", lambda *_: None)
+    monkeypatch.setattr(Pressure, "turned_away", lambda *_: None)
 
     async def story() -> None:
         outside = Outside(workshop)

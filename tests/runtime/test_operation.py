@@ -55,7 +55,7 @@ def test_an_operation_on_a_house_says_when_there_is_none(name: str, tmp_path: Pa
         "enqueue": b'{"task":"a:b"}', "answer": b'{"run":"q-1","choice":"x"}',
         "budget.set": b'{"amount":"1"}', "route": b'{"route":"r"}',
         "route.force": b'{"route":"r"}', "route.mode": b'{"route":"r"}',
-        "route.promote": b'{"route":"r"}', "repair.apply": b'{"plan":"x"}',
+        "route.promote": b'{"route":"r"}', "repair.apply": b'{"plan":"x"}', "emit": b'{"run":"q-1","event":"e"}',
     }  # fmt: skip
     body = bodies.get(name, b'{"run":"q-1"}' if "run" in fields(name) else b"{}")
 

@@ -108,12 +108,12 @@ class Engine:
         self._frame = Frame(threads.activation, activity)
         self._pool = threads.pool or ThreadPoolExecutor(8, thread_name_prefix="tildawn-step")
         self._occupied = Occupied(self.limits)
-        self._pressure = Pressure()
         self._starting: dict[str, RunRow] = {}
         self._starts: dict[str, list[Record]] = {}
         self._begun = Starting(ledger, clock, self._read_and_begin)
         self._suspects = Suspects()
         self._timers = Timers(clock, self._ticked)
+        self.pressure = Pressure(self._timers, self.wake)
         self._parking = Parking(
             ledger, self._timers, limits=self.limits, residents=self.residents, left=self._parked
         )
@@ -233,7 +233,7 @@ class Engine:
                 names=queues(reader),
                 now=self.clock.wall(),
                 occupied=self._occupied,
-                pressure=self._pressure,
+                pressure=self.pressure,
                 limit=free,
             )
             due = next_due(reader)
@@ -425,16 +425,6 @@ class Engine:
         resident = self.residents.get(work.row.run)
         if resident is not None and resident.work is work and resident.patient:
             self._consider(resident)
-
-    def turned_away(self, work: Work, due: Micros) -> None:
-        """See `tildawn.engine.work.WorkEvents`."""
-        if self._pressure.turned_away(work.row, due):
-            self._timers.add(due, self.wake)
-
-    def let_in(self, work: Work) -> None:
-        """See `tildawn.engine.work.WorkEvents`."""
-        if self._pressure.let_in(work.row):
-            self.wake()
 
     def _consider(self, resident: Resident) -> None:
         self._acquit(resident.row.run)

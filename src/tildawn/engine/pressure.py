@@ -4,8 +4,9 @@ What it is not: a rule about calls; who turns them away is told to the engine by
 `tildawn.engine.port.Later`.  Work is what runs have in common that share a plan item, or a task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from tildawn.engine.timer import Timers
 from tildawn.projections.run import RunRow
 from tildawn.units import SECOND, Micros
 
@@ -20,21 +21,23 @@ Key = tuple[str, str, str]
 class Pressure:
     """Which work begins no new run now; forgotten with the process, and soon learned again."""
 
-    def __init__(self) -> None:
-        """Nothing was turned away yet."""
+    def __init__(self, timers: Timers, wake: Callable[[], None]) -> None:
+        """Nothing was turned away yet; ``wake`` looks for what may begin."""
+        self._timers = timers
+        self._wake = wake
         self._until: dict[Key, Micros] = {}
 
-    def turned_away(self, row: RunRow, due: Micros) -> bool:
-        """A call of a run was told to come again at ``due``; whether that is news."""
+    def turned_away(self, row: RunRow, due: Micros) -> None:
+        """A call of a run may not be sent before ``due``, nor others of its kind."""
         key = _key(row)
-        news = due > self._until.get(key, 0)
-        if news:
+        if due > self._until.get(key, 0):
             self._until[key] = due
-        return news
+            self._timers.add(due, self._wake)
 
-    def let_in(self, row: RunRow) -> bool:
-        """A call of a run has ended; whether its work may begin again because of that."""
-        return self._until.pop(_key(row), None) is not None
+    def let_in(self, row: RunRow) -> None:
+        """A call of a run has ended: its work may begin again."""
+        if self._until.pop(_key(row), None) is not None:
+            self._wake()
 
     def shut(self, now: Micros) -> list[Key]:
         """The work of which nothing begins now."""

@@ -20,6 +20,7 @@ from tildawn.engine.history import Record, record_of
 from tildawn.engine.outcome import error_text
 from tildawn.engine.poison import args_key
 from tildawn.engine.port import Ended, Hold, Later, Perform, Stale, Ticket
+from tildawn.engine.pressure import Pressure
 from tildawn.engine.task import StepDef, TaskDef
 from tildawn.engine.timer import Timers
 from tildawn.errors import Busy, TildawnError
@@ -266,14 +267,14 @@ class Work:
         match verdict:
             case Later(due=due, why=why, shared=shared):
                 if shared:
-                    self._events.turned_away(self, due)
+                    self._events.pressure.turned_away(self.row, due)
                 self._postpone(command, perform, due, why)
             case Hold() as hold:
                 self._events.hold(self, hold, command.path)
             case Stale():
                 self._events.fenced_off(self, None)
             case Ended():
-                self._events.let_in(self)
+                self._events.pressure.let_in(self.row)
 
     def _postpone(self, command: Command, perform: Perform, due: Micros, why: str) -> None:
         command.kind = "later"
@@ -364,6 +365,9 @@ class Work:
 class WorkEvents(Protocol):
     """What the engine is told by the live side of a run."""
 
+    #: Told of calls that are turned away, and of those that end.
+    pressure: Pressure
+
     def fenced_off(self, work: Work, unmet: Unmet | None) -> None:
         """A newer attempt has taken over."""
         ...
@@ -378,14 +382,6 @@ class WorkEvents(Protocol):
 
     def waiting(self, work: Work) -> None:
         """A call was postponed; the run may be waiting now."""
-        ...
-
-    def turned_away(self, work: Work, due: Micros) -> None:
-        """A call may not be sent now, nor others of its kind."""
-        ...
-
-    def let_in(self, work: Work) -> None:
-        """A call has ended."""
         ...
 
     def accepted(self, queue: str) -> None:

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from tildawn.errors import BudgetSpent
+from tildawn.errors import BudgetSpent, NotPermitted
 from tildawn.guard.policy import RoutePolicy
+from tildawn.guard.request import CallRequest
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.sqlite.reader import Reader
 from tildawn.projections.budget import BudgetRow
@@ -272,3 +273,18 @@ def _usd(amount: int) -> str:
     whole, rest = divmod(amount, 1_000_000)
     cents = f"{rest:06d}".rstrip("0")
     return f"${whole}.{cents:0<2}"
+
+
+def unpriced(request: CallRequest) -> NotPermitted:
+    """Why a call whose price nobody knows is refused.
+
+    Raises:
+        Nothing.
+    """
+    what = f" of {request.model}" if request.model else ""
+    message = (
+        f"the price{what} on {request.route} is unknown, and nobody is there to watch the bill"
+    )
+    return NotPermitted(
+        message, hint="name a max_cost for the step, or the price in prices.toml", reason="price"
+    )

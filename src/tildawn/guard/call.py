@@ -32,7 +32,7 @@ from typing import cast
 import msgspec
 
 from tildawn.clock import Clock
-from tildawn.errors import Effect, NotPermitted, TildawnError
+from tildawn.errors import Effect, TildawnError
 from tildawn.facts.call import CallDispatched, CallSettled
 from tildawn.facts.fact import Fact
 from tildawn.guard import budget, ladder, retry
@@ -210,7 +210,7 @@ class Door:
         while True:
             request = visit.request
             if request.reserve is None and self._means.funds(visit) is None:  # 5
-                return await self._refuse(visit, _unknown_price(request))
+                return await self._refuse(visit, budget.unpriced(request))
             leave = await self.gate.enter(request, until=self._fallback.patience(visit))  # 6, 7, 8
             if isinstance(leave, Later):
                 verdict = await self._not_now(visit, leave)
@@ -492,13 +492,3 @@ class Door:
 
 def _nobody(_seq: Seq, _fact: Fact, _text: bytes | None) -> None:
     """Takes the final record of a call that no run waits for."""
-
-
-def _unknown_price(request: CallRequest) -> NotPermitted:
-    what = f" of {request.model}" if request.model else ""
-    message = (
-        f"the price{what} on {request.route} is unknown, and nobody is there to watch the bill"
-    )
-    return NotPermitted(
-        message, hint="name a max_cost for the step, or the price in prices.toml", reason="price"
-    )

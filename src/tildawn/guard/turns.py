@@ -87,6 +87,11 @@ class Turns:
         return leave.probe and tested < FREE_TESTS
 
     def count_test(self, leave: Pass, said: CallSettled) -> None:
+        """Remember who failed at testing a route, until somebody does not.
+
+        Raises:
+            Nothing.
+        """
         failed = leave.health.failed_tests
         if said.fault in BAD:
             failed[leave.place] = failed.get(leave.place, 0) + 1
@@ -94,6 +99,15 @@ class Turns:
             failed.clear()
 
     def judge(self, leave: Pass, kind: str) -> None:
+        """Turn a route, if what an attempt came to is the last word that a rule needed.
+
+        Args:
+            leave: of the attempt, which was sent under the present generation.
+            kind: one of `tildawn.projections.attempts.KINDS`.
+
+        Raises:
+            TildawnError: the house takes no facts.
+        """
         health = leave.health
         if kind == "":
             self._good(leave)
@@ -134,6 +148,11 @@ class Turns:
             self.open(health, trip.cause, trip.why)
 
     def open(self, health: Health, cause: str, why: str) -> None:
+        """Take a route out of service.
+
+        Raises:
+            TildawnError: the house takes no facts.
+        """
         self.turn_to(
             turn_of(health, "open", cause=cause, why=why, wait=self.next_wait(health)), health
         )
@@ -150,6 +169,11 @@ class Turns:
         return recovery.next_wait(before, policy, chance=self._rng.random())
 
     def tell_limit(self, health: Health) -> None:
+        """Put on record that the limit of attempts has moved, where it moved by much.
+
+        Raises:
+            TildawnError: the house takes no facts.
+        """
         row, limit = health.row, health.limit()
         limit_ms = limit.limit // MILLISECOND
         capped = limit.basis == "cap" != row.basis

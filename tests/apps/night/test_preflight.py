@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -290,7 +291,7 @@ def test_a_model_without_a_price_is_refused_whether_it_is_asked_first_or_accepte
         asked.append((step.name, model))
         return model == "cheap"
 
-    said = {"provider": provider(), "models": MODELS}
+    said: Any = {"provider": provider(), "models": MODELS}
     found = look(bedroom, work, priced=priced, **said)
     assert codes(found) == ["unknown-price", "unknown-price"]
     assert "sim-chat" in found[0].message
