@@ -81,8 +81,7 @@ class Try(Generic[T]):
         """
         self._began = self._clock.mono()
         self._limit = Micros(max(self._attempt.deadline - self._began, 0))
-        self._task = asyncio.get_running_loop().create_task(_awaited(self._work, self._attempt))
-        self._task.add_done_callback(self._wake)
+        self._task = asyncio.get_running_loop().create_task(self._awaited())
         self._alarm = self._alarms.set(self._attempt.deadline, self._ring)
         await self._ended()
         self._alarm.cancel()
@@ -92,6 +91,13 @@ class Try(Generic[T]):
             return Ran(None, self._cut_off(), took, self._left, self._task, queued)
         answer, fault = self._result()
         return Ran(answer, fault, took, self._left, None, queued)
+
+    async def _awaited(self) -> T:
+        try:
+            return await self._work(self._attempt)
+        finally:
+            # A callback of the task would say the same, one turn of the loop later.
+            self._wake()
 
     async def _ended(self) -> None:
         while not (self._task.done() or self._given_up):
@@ -121,6 +127,8 @@ class Try(Generic[T]):
 
     def _end(self) -> None:
         self._alarm.cancel()
+        # One that has not begun yet never gets to say that it is over.
+        self._task.add_done_callback(self._wake)
         self._task.cancel()
         self._alarm = self._alarms.set(self._clock.mono() + GRACE, self._give_up)
 
@@ -150,7 +158,3 @@ class Try(Generic[T]):
         if self._kept:
             return kept_waiting(self._kept, sent=sent)
         return timed_out(self._limit, sent=sent)
-
-
-async def _awaited(work: Work[T], attempt: Attempt) -> T:
-    return await work(attempt)

@@ -185,8 +185,12 @@ class Gate:
             self._take(leave)
             return later or (Later(Micros(self._clock.wall() + wait), "limit") if wait else None)
         if later is None:
-            waits = bool(self._limited(leave)) or leave.health.bulkhead.is_full
-            later = await self._turn(leave, until) or await self._room(leave, until)
+            wait = self._limited(leave)
+            waits = bool(wait) or leave.health.bulkhead.is_full
+            later = await self._turn(leave, until) if wait else None
+            if later is None:
+                self._take(leave)
+                later = await self._room(leave, until)
             if later is None and waits and not leave.probe:
                 later = self._admits(leave, request)  # the state may have changed meanwhile
         if later is not None:
@@ -290,7 +294,6 @@ class Gate:
             if wait > SHORT_WAIT or self._clock.mono() + wait >= until:
                 return Later(Micros(self._clock.wall() + wait), why)
             await self._clock.sleep(wait)
-        self._take(leave)
         return None
 
     def _take(self, leave: Pass) -> None:
