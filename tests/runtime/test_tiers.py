@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -398,6 +399,26 @@ def test_the_last_tier_draws_when_the_house_is_empty(house: House):
     content = house.ledger.blobs.get(artifact.sha256)
     assert check_picture(content, width=24, height=24).media == "image/png"
     assert served.answer.spend == 0
+
+
+def test_the_last_tier_does_not_wait_for_those_that_were_left_behind(house: House):
+    """A slow disk holds the threads that look; the drawing must not stand behind them."""
+    held = Event()
+
+    async def main() -> Served | None:
+        alarms = Alarms(house.clock)
+        looking = [asyncio.ensure_future(house.hands.do(held.wait)) for _ in range(5)]
+        try:
+            last = [tier for tier in house.tiers() if tier.name == PROCEDURAL]
+            return await activation(last, "same", clock=house.clock, alarms=alarms)
+        finally:
+            held.set()
+            await asyncio.gather(*looking)
+            alarms.close()
+
+    served = asyncio.run(main())
+    assert served is not None
+    assert served.tier == PROCEDURAL
 
 
 # -- which tiers, which models -----------------------------------------------------------------

@@ -85,12 +85,19 @@ class Hands:
     def __init__(self) -> None:
         """Start nothing yet."""
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="tildawn-tier")
+        #: Of the drawing alone: a look that was left behind keeps its thread until the disk
+        #: answers, and the tier that cannot fail must not stand behind two of them.
+        self._easel = ThreadPoolExecutor(1, thread_name_prefix="tildawn-drawing")
         #: In memory alone: after a restart a picture may be shown a second time in a row.
         self.shown = ""
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Do something in one of the threads."""
+        """Look for something in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def draw(self, work: Callable[[], T]) -> T:
+        """Draw something in the thread that nothing else is done in."""
+        return await asyncio.get_running_loop().run_in_executor(self._easel, work)
 
     def close(self) -> None:
         """Let the threads end.
@@ -98,7 +105,8 @@ class Hands:
         Raises:
             Nothing.
         """
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._easel):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Stock:

@@ -94,7 +94,7 @@ def picture_tiers(
 
     async def procedural(need: Need) -> Answer | None:
         stock = _stock(ledger, clock, PROCEDURAL)
-        return await hands.do(lambda: stock.draw(need.args, wanted))
+        return await hands.draw(lambda: stock.draw(need.args, wanted))
 
     finds = {EXACT: exact, RELATED: related, GLOBAL: recent, PROCEDURAL: procedural}
     return _locals(finds, names)
