@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from tildawn.errors import Busy
 from tildawn.facts.route import RouteForced, RouteModeSet
 from tildawn.guard.call import Door
 from tildawn.guard.policy import PRESETS, RatePolicy, RoutePolicy
-from tildawn.guard.request import Ended, Later
+from tildawn.guard.request import Answer, Ended, Later, Local
 from tildawn.projections.route import health_of
 from tildawn.units import SECOND, Micros
 
@@ -41,7 +42,8 @@ async def in_step(s: Any) -> None:
 
 async def calls(s: Any, count: int, *, first: int = 0, **fields: Any) -> list[Any]:
     """So many calls one after the other, and what the engine is told of each."""
-    return [await s.drive(s.call(path=f"p{n}", **fields)) for n in range(first, first + count)]
+    said = {"timeout": None, "deadline": None, **fields}
+    return [await s.drive(s.call(path=f"p{n}", **said)) for n in range(first, first + count)]
 
 
 async def open_it(s: Any) -> None:
@@ -226,10 +228,11 @@ def test_a_call_outlives_an_outage_that_is_longer_than_its_tries(play) -> None:
 
     async def scene(s) -> None:
         s.world.script = ["hang"] * 6
-        verdict = await s.drive(s.call())
+        fields: Any = {"timeout": None, "deadline": None}
+        verdict = await s.drive(s.call(**fields))
         while isinstance(verdict, Later):
             s.clock.advance(Micros(max(verdict.due - s.clock.wall(), 0)))
-            verdict = await s.drive(s.call())
+            verdict = await s.drive(s.call(**fields))
         assert isinstance(verdict, Ended)
         assert 7 == len(s.world.keys)
         assert not s.house.row().fault
@@ -432,6 +435,90 @@ def test_the_owner_can_rest_all_routes_at_once(play) -> None:
         await ledger.append([ledger.draft(fact, payloads=(reason,))])
         s.clock.advance(SECOND)
         assert isinstance((await calls(s, 1))[0], Ended)
+
+    play(scene)
+
+
+def test_a_step_with_little_time_says_nothing_about_its_route(play) -> None:
+    """Three attempts of 100 ms each prove no outage to everybody else."""
+
+    async def scene(s) -> None:
+        s.world.script = ["hang"] * 5
+        once: Any = {"retry": msgspec.structs.replace(PRESETS["http"].retry, rules={})}
+        await calls(s, 5, timeout=Micros(SECOND // 10), **once)
+        assert "closed" == health(s).state
+        assert 0 == len(health(s).ring)
+        await in_step(s)
+
+    play(scene)
+
+
+def test_a_test_that_is_given_up_while_it_waits_lets_the_next_one_try(play) -> None:
+    """A leave that nobody gives back shuts a route until the process ends."""
+    policy = msgspec.structs.replace(
+        PRESETS["http"], requests=RatePolicy(burst=4, every=Micros(20 * SECOND))
+    )
+
+    async def scene(s) -> None:
+        hung(s, policy)
+        await open_it(s)
+        health(s).turn = Micros(s.clock.wall() + 80 * SECOND)
+        s.clock.advance(Micros(12 * SECOND))
+        waiting = s.call(path="gone")
+        await s.settle()
+        assert health(s).testing
+        waiting.cancel()
+        await s.settle()
+        assert not health(s).testing
+        s.clock.advance(Micros(60 * SECOND))
+        assert isinstance((await calls(s, 1))[0], Ended)
+
+    play(scene)
+
+
+def test_a_test_in_whose_place_something_was_served_binds_nobody_after_a_death(play) -> None:
+    """A gallery that was switched off in the middle must find its provider again."""
+    answer = Answer(value=b'"here"')
+
+    async def here(_need: Any) -> Answer:
+        return answer
+
+    watched: Any = {
+        "patience": "interactive",
+        "locals": (Local(name="exact", find=here, limit=SECOND, sure=True),),
+    }
+
+    async def scene(s) -> None:
+        await open_it(s)
+        s.clock.advance(Micros(10 * SECOND))
+        s.world.script = ["hang"]
+        assert isinstance((await calls(s, 1, **watched))[0], Ended)
+        s.crash()
+        s.clock.advance(Micros(100 * SECOND))
+        assert isinstance((await calls(s, 1, first=5))[0], Ended)
+        await s.settle()
+        assert "ramp" == health(s).state
+
+    play(scene)
+
+
+def test_a_ledger_without_room_for_news_of_a_route_still_ends_the_call(play) -> None:
+    """What the guard would like to note must not keep a run waiting for ever."""
+
+    async def scene(s) -> None:
+        submit = s.house.ledger.submit
+
+        def crowded(entries: Any, **said: Any) -> None:
+            if entries[0].fact.kind.startswith("Route"):
+                raise Busy
+            submit(entries, **said)
+
+        s.house.ledger.submit = crowded
+        s.world.script = ["hang"] * 3
+        await calls(s, 3, retry=msgspec.structs.replace(PRESETS["http"].retry, rules={}))
+        del s.house.ledger.submit
+        assert 3 == len(s.ear.heard)
+        assert "closed" == health(s).state
 
     play(scene)
 

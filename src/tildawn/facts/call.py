@@ -60,6 +60,8 @@ class CallDispatched(FactData, frozen=True):
     queue_ms: int = 0
     #: Where the limit of the attempt comes from: p95, climbing, cold, cap, step or fixed.
     basis: str = ""
+    #: It had less time than such calls usually take: a timeout says nothing about the route.
+    short: bool = False
     #: What the guard would have done were it not in shadow, such as ``reject``.
     would: str = ""
     #: Of the fallback ladder, and why the one above did not serve.

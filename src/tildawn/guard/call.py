@@ -49,7 +49,7 @@ from tildawn.guard.leave import Pass
 from tildawn.guard.means import Means, Then
 from tildawn.guard.policy import Mode, PolicyOf, preset_of
 from tildawn.guard.record import asked_wait
-from tildawn.guard.request import Answer, CallRequest, Ended, Final, Later, Stale, Verdict
+from tildawn.guard.request import PROBES, Answer, CallRequest, Ended, Final, Later, Stale, Verdict
 from tildawn.guard.turns import alone
 from tildawn.guard.visit import Visit
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
@@ -286,7 +286,8 @@ class Door:
         if isinstance(answer, Committed):
             visit.known = answer.first
             visit.sent_at = answer.first
-            visit.limit_ms = cast("CallDispatched", entry.fact.data).timeout_ms
+            sent = cast("CallDispatched", entry.fact.data)
+            visit.limit_ms = 0 if sent.short else sent.timeout_ms
             visit.child = False
             visit.attempt += 1
             visit.tries += 1
@@ -324,6 +325,7 @@ class Door:
         try:
             ran = await self._fallback.attempt(visit, limit)  # 11
             if isinstance(ran, Ended):
+                visit.leave_if_cancelled()
                 return ran  # somebody waited in front of it, and something else was served
             return await self._settle(visit, ran)
         finally:
@@ -446,7 +448,7 @@ class Door:
         leave = visit.leave_of_gate
         assert leave is not None, "only what was let in can fail"
         interactive = visit.primary.patience == "interactive"
-        if not ladder.parks(fault.kind, interactive=interactive):
+        if visit.request.run == PROBES or not ladder.parks(fault.kind, interactive=interactive):
             return None
         if not self.gate.turns.parks(leave, fault.kind):
             return None
@@ -456,7 +458,7 @@ class Door:
         """When it is tried again, by the rules for its kind; the end where it is not."""
         means = self._means
         policy = means.policy_of(visit)
-        if asked := asked_wait(fault):
+        if (asked := asked_wait(fault)) and visit.request.run != PROBES:
             # Nobody's failure: the route is parked, and no retry is spent.
             visit.tries -= 1
             due = means.clock.wall() + retry.jittered(policy, asked, means.rng.random())

@@ -185,6 +185,10 @@ class Fallback:
         except asyncio.CancelledError:
             going.cancel()
             return None
+        except BaseException:
+            going.cancel()
+            await going  # it ends first; what it says is lost with the house
+            raise
         return said if isinstance(said, Ended) else None
 
     async def _serve(

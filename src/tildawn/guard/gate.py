@@ -179,6 +179,17 @@ class Gate:
         return leave
 
     async def _pass(self, leave: Pass, request: CallRequest, until: Micros) -> Later | None:
+        """Ask the rules in order; nothing is kept of what a refused or cancelled one has taken."""
+        try:
+            later = await self._asked(leave, request, until)
+        except BaseException:
+            self._back(leave)
+            raise
+        if later is not None and leave.mode == "on":
+            self._back(leave)
+        return later
+
+    async def _asked(self, leave: Pass, request: CallRequest, until: Micros) -> Later | None:
         later = self._admits(leave, request)
         if leave.mode == "shadow":
             wait = self._limited(leave)
@@ -193,8 +204,6 @@ class Gate:
                 later = await self._room(leave, until)
             if later is None and waits and not leave.probe:
                 later = self._admits(leave, request)  # the state may have changed meanwhile
-        if later is not None:
-            self._back(leave)
         return later
 
     def _admits(self, leave: Pass, request: CallRequest) -> Later | None:
@@ -229,6 +238,8 @@ class Gate:
         allowed = self.payable(health, request.reserve or MicroUsd(0))
         if allowed > self._clock.wall():
             return Later(allowed, "route-open")
+        if leave.mode != "on":
+            return Later(self._soon(health), "route-open")  # who only watches, tests nothing
         leave.probe = health.testing = True
         leave.generation = health.row.generation
         return None
@@ -313,11 +324,7 @@ class Gate:
     async def _room(self, leave: Pass, until: Micros) -> Later | None:
         """The bulkhead."""
         at_most = Micros(min(until, self._clock.mono() + SHORT_WAIT))
-        try:
-            leave.inside = await leave.health.bulkhead.enter(at_most)
-        except BaseException:
-            self._back(leave)
-            raise
+        leave.inside = await leave.health.bulkhead.enter(at_most)
         if leave.inside:
             return None
         return Later(self._soon(leave.health), "full")
@@ -350,6 +357,7 @@ class Gate:
         health.flying[leave.place] = Flight(now)
         leave.queued = Micros(now - began)
         limit = health.limit()
+        leave.usual = health.usual()
         if leave.mode == "on":
             leave.limit = limit
         elif limit.limit < leave.limit.limit:

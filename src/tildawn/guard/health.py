@@ -156,6 +156,17 @@ class Health:
             self._last = self._limit.limit
         return self._limit
 
+    def usual(self) -> Micros:
+        """What 95 of 100 attempts take, or are expected to while little is known.
+
+        Raises:
+            Nothing.
+        """
+        numbers = self.policy.timeout
+        if len(self.ring) < numbers.warm:
+            return min(numbers.prior, numbers.most)
+        return Micros(self.ring.p95_ms() * MILLISECOND)
+
     def outcomes(self) -> list[Outcome]:
         """The last attempts, oldest first.
 
@@ -194,11 +205,11 @@ class Health:
         return min((one.rank for one in self.waiting.values()), default=None)
 
     def _learn(self, before: HealthRow, row: HealthRow) -> None:
-        new = samples(row.samples[-_SAMPLE_BYTES:])
-        if len(row.samples) < len(before.samples):
-            self.ring = Ring(new)  # what came before was older than a day
+        kept = row.samples[:-_SAMPLE_BYTES]
+        if kept and kept in {before.samples, before.samples[_SAMPLE_BYTES:]}:
+            self.ring.add(samples(row.samples[-_SAMPLE_BYTES:])[0])
         else:
-            self.ring.add(new[0])
+            self.ring = Ring(samples(row.samples))  # what came before was older than a day
         self._limit = None
 
     def _on_steady_clock(self, row: HealthRow) -> Micros:

@@ -20,6 +20,8 @@ class Pass(msgspec.Struct, kw_only=True):
     mode: Mode
     limit: Limit
     generation: int
+    #: What such attempts usually take at the most.
+    usual: Micros = Micros(0)
     #: Sent to find out whether the other side is back.
     probe: bool = False
     turn: Micros = Micros(0)

@@ -90,6 +90,7 @@ class Recorder:
             turn=leave.turn, turn_tokens=leave.turn_tokens,
             queue_ms=leave.queued // MILLISECOND,
             basis="step" if limit < leave.limit.limit else leave.limit.basis, would=leave.would,
+            short=limit < leave.usual,
             tier=self.tier, instead=self.instead, kind=request.kind,
         )  # fmt: skip
         return self._draft(data, what, about)

@@ -182,9 +182,9 @@ class Turns:
         fact = RouteLimitMoved(
             route=row.route, was_ms=health.told, limit_ms=limit_ms, basis=limit.basis
         )
-        health.told = limit_ms
-        health.row = msgspec.structs.replace(row, limit_ms=limit_ms, basis=limit.basis)
-        self._submit(fact, relaxed=True)
+        if self._submit(fact, relaxed=True):
+            health.told = limit_ms
+            health.row = msgspec.structs.replace(row, limit_ms=limit_ms, basis=limit.basis)
 
     # -- facts -----------------------------------------------------------------------------
 
@@ -237,7 +237,10 @@ class Turns:
                 self._reload(health)
 
         expect = unchanged(row.route, generation=row.generation, state=row.state)
-        self._ledger.submit(entries, expect=[expect], done=done)
+        try:
+            self._ledger.submit(entries, expect=[expect], done=done)
+        except Busy:
+            return  # it is asked again at the next turn
         health.turning = then.state if then is not None else row.state
 
     def _reload(self, health: Health) -> None:
@@ -245,11 +248,16 @@ class Turns:
             health.adopt(health_of(reader, health.row.route))
 
     def _write(self, fact: FactData, row: HealthRow, health: Health) -> None:
-        health.row = row
-        self._submit(fact, relaxed=False)
+        if self._submit(fact, relaxed=False):
+            health.row = row
 
-    def _submit(self, fact: FactData, *, relaxed: bool) -> None:
-        self._ledger.submit([self._ledger.draft(fact)], relaxed=relaxed)
+    def _submit(self, fact: FactData, *, relaxed: bool) -> bool:
+        """Whether the ledger took it; where it is busy, the next attempt says the same."""
+        try:
+            self._ledger.submit([self._ledger.draft(fact)], relaxed=relaxed)
+        except Busy:
+            return False
+        return True
 
 
 def unchanged(route: str, *, generation: int, state: str) -> Expect:

@@ -154,7 +154,7 @@ class Visit(Patience):
     def finishing(
         self, entries: Sequence[Entry], then: Callable[[Outcome], None] | None = None
     ) -> Callable[[Outcome], None]:
-        """What hands the last of some entries to ``final`` once they are committed, after ``then``.
+        """What hands the last of some entries to ``final`` once they are committed, and then ``then``.
 
         Raises:
             Nothing.
@@ -163,10 +163,10 @@ class Visit(Patience):
         text = next((one.text for one in last.payloads if one is not None), None)
 
         def done(outcome: Outcome) -> None:
-            if then is not None:
-                then(outcome)
             if isinstance(outcome, Committed):
                 self.final(Seq(outcome.first + outcome.count - 1), last.fact, text)
+            if then is not None:
+                then(outcome)
 
         return done
 

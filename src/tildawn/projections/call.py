@@ -121,7 +121,7 @@ def _sent(seq: Seq, fact: Fact, before: CallRow | None, get: Get) -> CallRow:
         retry_due=0,
         run_attempt=run.attempt if run is not None else 0,
         generation=said.generation,
-        limit_ms=said.timeout_ms,
+        limit_ms=0 if said.short else said.timeout_ms,
         tier=said.tier,
         instead=said.instead,
         first_sent_at=begun.first_sent_at or fact.at,

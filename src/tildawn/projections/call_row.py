@@ -59,7 +59,8 @@ class CallRow(Row, frozen=True, kw_only=True):
     run_attempt: int
     #: 1 while a child process of the last attempt is not known to be gone.
     child: int
-    #: Of the last attempt: the state of the route under which it was sent, and its limit.
+    #: Of the last attempt: the state of the route under which it was sent, and its limit, which
+    #: is 0 where it had less time than such calls usually take.
     generation: int
     limit_ms: int
     #: The tier of the fallback ladder that answers or answered; empty for the primary.

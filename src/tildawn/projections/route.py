@@ -10,7 +10,13 @@ from typing import cast
 
 import msgspec
 
-from tildawn.facts.call import CallDispatched, CallDoubted, CallSettled
+from tildawn.facts.call import (
+    CallAnsweredLate,
+    CallDispatched,
+    CallDoubted,
+    CallServed,
+    CallSettled,
+)
 from tildawn.facts.fact import Fact
 from tildawn.facts.route import (
     RouteChecked,
@@ -199,7 +205,10 @@ def _settle(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a route must know of an attempt when it ends: where and as what it was sent."""
+    """What a route must know of an attempt when it ends: where and as what it was sent.
+
+    ``limit_ms`` is 0 where the attempt had less time than such calls usually take.
+    """
 
     dispatched: int
     generation: int
@@ -213,6 +222,8 @@ def settled(row: HealthRow, said: CallSettled, *, sent: Sent, at: Micros) -> Hea
         Nothing.
     """
     kind = kind_of(said.fault, asked_wait=said.asked_wait_ms > 0)
+    if said.fault == "timeout" and not sent.limit_ms:
+        kind = None  # it had less time than such calls take: that says nothing about the route
     current = sent.generation == row.generation
     good, bad = kind == "", kind in BAD
     recovering = current and (row.state == "ramp" or row.fresh > 0)
@@ -235,6 +246,8 @@ def settled(row: HealthRow, said: CallSettled, *, sent: Sent, at: Micros) -> Hea
 
 
 def _with_sample(row: HealthRow, said: CallSettled, *, sent: Sent, at: Micros) -> bytes:
+    if said.fault == "timeout" and not sent.limit_ms:
+        return row.samples
     took = Micros(said.took_ms * MILLISECOND)
     sample = sample_of(took, fault=said.fault, limit_ms=sent.limit_ms, at=at)
     if sample is None:
@@ -245,10 +258,12 @@ def _with_sample(row: HealthRow, said: CallSettled, *, sent: Sent, at: Micros) -
     return before
 
 
-def _doubt(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+def _forget_test(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     call = get(CallRow, fact.run, fact.path)
-    row = get(HealthRow, call.route) if call is not None else None
-    if call is not None and row is not None and row.probing == call.dispatched >= 0:
+    if call is None or getattr(fact.data, "attempt", call.attempt) != call.attempt:
+        return
+    row = get(HealthRow, call.route)
+    if row is not None and row.probing == call.dispatched >= 0:
         yield Put(msgspec.structs.replace(row, probing=-1))
 
 
@@ -420,7 +435,9 @@ ROUTE = Projection(
     folds={
         CallDispatched: _dispatch,
         CallSettled: _settle,
-        CallDoubted: _doubt,
+        CallDoubted: _forget_test,
+        CallServed: _forget_test,
+        CallAnsweredLate: _forget_test,
         RouteTurned: _turn,
         RouteChecked: _check,
         RoutePolicyAdopted: _adopt,
