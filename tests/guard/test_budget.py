@@ -13,7 +13,7 @@ import pytest
 
 from tildawn.errors import Busy, StoreFull
 from tildawn.facts.call import BudgetSet
-from tildawn.guard.budget import Scope, fits, scopes_of, strained
+from tildawn.guard.budget import Scope, fits, refusal, scopes_of, strained
 from tildawn.guard.call import Door
 from tildawn.guard.policy import PRESETS
 from tildawn.guard.recover import expire_holds
@@ -274,8 +274,24 @@ def test_four_fifths_of_any_scope_strain_the_money() -> None:
 
 def test_a_bill_above_its_price_stops_a_limit_that_is_a_setting_too() -> None:
     """A price that is wrong is wrong for every scope."""
-    assert not fits(row("route:r/d", overrun=1), 1, cap=100)
-    assert fits(row("route:r/d", overrun=1), 1), "without a limit there is nothing to stop"
+    assert not fits(row("route:r/d", stopped=1), 1, cap=100)
+    assert fits(row("route:r/d", stopped=1), 1), "without a limit there is nothing to stop"
+    stopped = refusal(row("route:r/d", stopped=1, overrun=5), MicroUsd(1))
+    assert "is stopped: a bill was $0.000005 above" in stopped.message
+
+
+@pytest.mark.parametrize(("bill", "then"), [(9, "CallSettled"), (11, "CallRefused")])
+def test_only_a_bill_above_its_worst_case_stops_the_day_of_a_route(play, bill, then) -> None:
+    """Reservations are estimates: one that was too low is no wrong price, and the day goes on."""
+
+    async def scene(s) -> None:
+        policed(s, usd_a_day=MicroUsd(100))
+        s.world.script = [s.answer(spend=bill, spend_source="reported"), b"2"]
+        await s.call(reserve=2, worst=10)
+        await s.call(path="q", reserve=2, worst=10)
+        assert then == s.ear.heard[-1][1].kind
+
+    play(scene)
 
 
 def row(scope: str, **said) -> BudgetRow:

@@ -87,7 +87,7 @@ def fits(row: Row | None, amount: int, *, cap: int | None = None, tokens: int = 
     Args:
         row: the scope as it is, None where nothing was ever booked or set.
         amount: what an attempt may cost; one that costs nothing needs no money.
-        cap: the limit where the row has none; there an overrun stops it all the same.
+        cap: the limit where the row has none.
         tokens: what an attempt may use.
 
     Raises:
@@ -99,9 +99,8 @@ def fits(row: Row | None, amount: int, *, cap: int | None = None, tokens: int = 
         return False
     if not amount:
         return True
-    if row.cap is not None:
-        return not row.stopped and row.committed + amount <= row.cap
-    return cap is None or (not row.overrun and row.committed + amount <= cap)
+    cap = row.cap if row.cap is not None else cap
+    return cap is None or (not row.stopped and row.committed + amount <= cap)
 
 
 def reservation(
@@ -238,7 +237,7 @@ def _said(row: BudgetRow, amount: int, cap: int | None, tokens: int) -> str:
             f"the budget {row.scope} of {row.cap_tokens} tokens has {row.tokens} used and"
             f" {row.tokens_reserved + row.tokens_held} promised; this call may use {tokens}"
         )
-    if row.stopped or (row.cap is None and row.overrun):
+    if row.stopped:
         return f"the budget {row.scope} is stopped: a bill was {_usd(row.overrun)} above its price"
     held = f", {_usd(row.held)} held for calls without a bill" if row.held else ""
     return (

@@ -35,7 +35,8 @@ class BudgetRow(Row, frozen=True, kw_only=True):
     assumed: int
     #: Sum of what bills were above their reservations.
     overrun: int
-    #: 1 since a bill was above its reservation, until the owner sets the limit again.
+    #: 1 since a bill was above all that it could be, until the owner sets the limit again.  Also
+    #: without a cap here: that of a route is a setting, which is judged at the door.
     stopped: int
     stopped_at: int
     #: Position of the last `BudgetSet`, -1 where there is none.
@@ -118,7 +119,7 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
     spent: int = 0
     assumed: int = 0
     overrun: int = 0
-    #: The bill was above all that it could be: a price is wrong, so scopes with a cap stop.
+    #: The bill was above all that it could be: a price is wrong, so its scopes stop.
     stops: bool = False
     tokens_reserved: int = 0
     tokens_held: int = 0
@@ -160,7 +161,6 @@ def book_all(seq: Seq, bookings: Iterable[tuple[str, Booking]], get: Get) -> Ite
 
 
 def _moved(seq: Seq, row: BudgetRow, booking: Booking) -> BudgetRow:
-    stops = booking.stops and row.cap is not None
     return msgspec.structs.replace(
         row,
         reserved=row.reserved + booking.reserved,
@@ -168,8 +168,8 @@ def _moved(seq: Seq, row: BudgetRow, booking: Booking) -> BudgetRow:
         spent=row.spent + booking.spent,
         assumed=row.assumed + booking.assumed,
         overrun=row.overrun + booking.overrun,
-        stopped=1 if stops else row.stopped,
-        stopped_at=seq if stops else row.stopped_at,
+        stopped=1 if booking.stops else row.stopped,
+        stopped_at=seq if booking.stops else row.stopped_at,
         tokens_reserved=row.tokens_reserved + booking.tokens_reserved,
         tokens_held=row.tokens_held + booking.tokens_held,
         tokens=row.tokens + booking.tokens,

@@ -125,7 +125,9 @@ def children(reader: Reader) -> list[ChildRow]:
 
 
 def stopped_budgets(reader: Reader) -> list[BudgetRow]:
-    """The scopes that a bill above its reservation has stopped, by name.
+    """The scopes that a bill above all that it could be has stopped, by name.
+
+    One without any limit is not held up by it.
 
     Raises:
         Nothing.

@@ -113,11 +113,17 @@ def _unknown(reader: Reader, scope: str) -> UnknownName:
     return UnknownName(message, hint="tildawn budget")
 
 
+def _stopped(row: BudgetRow) -> bool:
+    """Whether nothing that costs may pass; where there is no limit, all may."""
+    limited = row.cap is not None or row.scope.startswith((ROUTE, PROBES))
+    return bool(row.stopped) and limited
+
+
 def _line(row: BudgetRow) -> BudgetLine:
     return BudgetLine(
         scope=row.scope, limit_micro_usd=row.cap, spent_micro_usd=row.spent,
         assumed_micro_usd=row.assumed, reserved_micro_usd=row.reserved, held_micro_usd=row.held,
-        overrun_micro_usd=row.overrun, stopped=bool(row.stopped), limit_tokens=row.cap_tokens,
+        overrun_micro_usd=row.overrun, stopped=_stopped(row), limit_tokens=row.cap_tokens,
         used_tokens=row.tokens, reserved_tokens=row.tokens_reserved + row.tokens_held,
         strained=strained((Scope(row.scope),), (row,)),
     )  # fmt: skip
