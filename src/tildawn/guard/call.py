@@ -370,7 +370,7 @@ class Door:
             then = self._parked(visit, fault) or then
         entry = visit.record.failed(
             visit.attempt, fault=fault, ran=ran, final=then.step == "end" and not lower,
-            retry_due=then.due, test=test,
+            retry_due=0 if then.why == ladder.RETRIES else then.due, test=test,
         )  # fmt: skip
         if then.step == "end" and not lower:
             return await self._end(visit, entry, ran, fault)
@@ -469,7 +469,7 @@ class Door:
         now = means.clock.wall()
         if not means.may_retry(visit):
             due = Micros(now + max(wait, policy.budget_wait))
-            return Next(step="again", due=due, why="retry-budget")
+            return Next(step="again", due=due, why=ladder.RETRIES)
         if wait <= policy.short_wait and means.clock.mono() + wait >= visit.until:
             return Next(step="end")
         return Next(step="again", due=Micros(now + wait), why=fault.kind)

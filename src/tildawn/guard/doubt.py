@@ -113,7 +113,9 @@ class Doubts:
         means = self._means
         if row.state == "settled":
             return None
-        if row.tries and row.fault not in _NOBODYS_FAULT and not means.may_retry(visit):
+        # What has a due time was granted when it failed: asking twice would charge it twice.
+        asks = row.tries and not row.retry_due and row.fault not in _NOBODYS_FAULT
+        if asks and not means.may_retry(visit):
             wait = means.policy_of(visit).budget_wait
             return Later(Micros(means.clock.wall() + wait), "retry-budget")
         return await means.pause(visit, Micros(row.retry_due), row.fault)
