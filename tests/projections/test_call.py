@@ -258,6 +258,42 @@ def test_tokens_are_promised_held_and_used_like_money(book) -> None:
     assert (0, 0, 90, 1_000) == tokens(), "who reserves none is not counted"
 
 
+@pytest.mark.parametrize("said", ["none", "held"])
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "word", [CallLookedUp(answer="absent"), CallResolved(choice="not-applied")]
+)
+def test_tokens_of_what_did_not_happen_are_free_again_where_money_is_none(
+    book, said, late, word
+) -> None:
+    """A subscription promises tokens alone; what the other side never did uses none of them."""
+    book.say(sent(reserve_micro_usd=0, reserve_tokens=500))
+    book.say(lost(spend_micro_usd=0, spend_source=said))
+    assert (0, 500, 0) == tokens_of(book), "nobody knows whether they were used"
+    if late:
+        book.say(CallHoldExpired(attempt=1))
+        assert (0, 0, 500) == tokens_of(book)
+    book.say(word)
+    assert (0, 0, 0) == tokens_of(book)
+    book.say(sent(2, reserve_micro_usd=0, reserve_tokens=500))
+    book.say(ended(2, spend_micro_usd=0, spend_source="none"))
+    assert (0, 0, 500) == tokens_of(book), "an answer that does not say uses what was promised"
+
+
+def test_a_late_bill_of_what_was_assumed_says_how_many_tokens_it_was(book) -> None:
+    """A day without a bill counted the promise; the bill knows better."""
+    book.say(sent(reserve_tokens=500), lost(spend_source="held"), CallHoldExpired(attempt=1))
+    assert (0, 0, 500) == tokens_of(book)
+    book.say(CallAnsweredLate(attempt=1, spend_micro_usd=1, spend_source="reported", tokens_out=60))
+    assert (0, 0, 60) == tokens_of(book)
+
+
+def tokens_of(book) -> tuple[int, int, int]:
+    """Promised, held and used."""
+    row = book.ask(budget_of, "night")
+    return row.tokens_reserved, row.tokens_held, row.tokens
+
+
 def test_the_last_hundred_outputs_of_a_route_are_kept(book) -> None:
     """What the next answer may cost is learnt from them, also after a restart."""
     for n in range(105):

@@ -35,6 +35,8 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     #: 0 where nobody said: then as many were used as were promised, unless nothing happened.
     tokens: int = 0
     nothing: bool = False
+    #: Nobody knows whether anything happened.
+    unknown: bool = False
     #: A bill may come after this.
     open: bool = False
 
@@ -56,10 +58,16 @@ def billed(when: When, row: CallRow, bill: Bill, get: Get) -> Billed:
         Nothing.
     """
     if row.state == "dispatched" and row.attempt == bill.attempt:
-        return held(when, row, get) if bill.source == HELD else _spent(when, row, bill, get)
+        return held(when, row, get) if _lost(row, bill) else _spent(when, row, bill, get)
     if bill.source in {NONE, ASSUMED, HELD}:
         return row, ()
     return _after_all(when, row, bill, get)
+
+
+def _lost(row: CallRow, bill: Bill) -> bool:
+    """Whether nobody knows what was used; who reserves tokens alone has no money to hold."""
+    silent = bill.source == NONE and not bill.tokens
+    return bill.source == HELD or (silent and bill.unknown and row.reserve_tokens > 0)
 
 
 def held(when: When, row: CallRow, get: Get) -> Billed:
@@ -140,6 +148,7 @@ def _after_all(when: When, row: CallRow, bill: Bill, get: Get) -> Billed:
     booking = Booking(
         spent=bill.spend - assumed.amount, assumed=-assumed.amount, overrun=over,
         stops=bill.spend > max(assumed.amount, assumed.worst),
+        tokens=bill.tokens - assumed.tokens if assumed.tokens and bill.tokens else 0,
     )  # fmt: skip
     return _moved(row, booking, bill.source), (
         *book(when.seq, assumed.budgets, booking, get), Drop(AssumedRow, place),
@@ -165,14 +174,10 @@ def nothing_happened(seq: Seq, row: CallRow, get: Get) -> Billed:
     """
     bookings: list[tuple[str, Booking]] = []
     changes: list[Change] = []
-    left = row.held + row.assumed
     for attempt in range(row.attempt, 0, -1):
-        if not left:
-            break
         found = _unbilled(row, attempt, get)
-        if found is not None and found.key == row.key:
+        if found is not None and found.key == row.key and (found.amount or found.tokens):
             booking = _freeing(found)
-            left -= found.amount
             bookings.append((found.budgets, booking))
             row = _moved(row, booking, NONE)
             changes += _zero(seq, found)
@@ -187,7 +192,7 @@ def _unbilled(row: CallRow, attempt: int, get: Get) -> HeldRow | AssumedRow | No
 def _freeing(found: HeldRow | AssumedRow) -> Booking:
     if isinstance(found, HeldRow):
         return Booking(held=-found.amount, tokens_held=-found.tokens)
-    return Booking(spent=-found.amount, assumed=-found.amount)
+    return Booking(spent=-found.amount, assumed=-found.amount, tokens=-found.tokens)
 
 
 def _zero(seq: Seq, found: HeldRow | AssumedRow) -> tuple[Change, ...]:
@@ -223,7 +228,7 @@ def expired(seq: Seq, row: CallRow, kept: HeldRow, get: Get) -> Billed:
     place = (row.run, row.path, kept.attempt)
     assumed = AssumedRow(
         run=row.run, path=row.path, attempt=kept.attempt, amount=kept.amount,
-        budgets=kept.budgets, seq=seq, worst=kept.worst, key=kept.key,
+        budgets=kept.budgets, seq=seq, worst=kept.worst, key=kept.key, tokens=kept.tokens,
     )  # fmt: skip
     changes: Iterable[Change] = book(seq, kept.budgets, booking, get)
     return _moved(row, booking, ASSUMED), (*changes, Drop(HeldRow, place), Put(assumed))

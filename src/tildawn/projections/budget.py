@@ -92,6 +92,8 @@ class AssumedRow(Row, frozen=True, kw_only=True):
     worst: int = 0
     #: As in `HeldRow`; empty for an attempt that was answered.
     key: str = ""
+    #: Booked as used without anybody's word.
+    tokens: int = 0
 
 
 BUDGETS = Table(

@@ -157,7 +157,7 @@ def _settle(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     bill = Bill(
         attempt=said.attempt, spend=said.spend_micro_usd, source=said.spend_source,
         tokens=said.tokens_in + said.tokens_out, nothing=said.effect == "none",
-        open=said.abandoned,
+        unknown=said.effect == "unknown", open=said.abandoned,
     )  # fmt: skip
     row, changes = billed(When(seq, fact.at), row, bill, get)
     yield from changes
@@ -378,7 +378,7 @@ def _end_child(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 CALL = Projection(
     name="call",
-    version=3,
+    version=4,
     tables=(CALLS, PACE, CHILDREN, BUDGETS, HELD, ASSUMED, USAGE),
     folds={
         CallDispatched: _dispatch,
