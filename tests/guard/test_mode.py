@@ -119,6 +119,14 @@ def test_the_environment_is_what_holds_where_the_policy_is_silent() -> None:
     assert mode(rests, environment="on") == "off"
 
 
+def test_a_mode_that_a_user_wrote_is_not_changed_by_the_environment() -> None:
+    """Nor is it where it happens to be that of the class; only ``off`` wins."""
+    written = msgspec.structs.replace(IMAGE, mode_said=True)
+
+    assert mode(written, environment="shadow") == "on"
+    assert mode(written, environment="off") == "off"
+
+
 def test_what_rests_by_its_class_is_not_switched_on_by_the_way() -> None:
     """Something local has no provider to be protected from, unless its owner says so."""
     assert mode(LOCAL, environment="on") == "off"

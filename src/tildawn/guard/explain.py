@@ -223,7 +223,9 @@ def _mode(
     ):
         if said is not None and said.mode in modes.WORDS and now < said.mode_until:
             return mode, whose, said.mode_until
-    if mode == "shadow" and policy.mode != "shadow" and environment != "shadow":
+    if policy.mode_said and mode == policy.mode:
+        return mode, "the settings", 0
+    if mode == "shadow" and policy.mode != "shadow" and (policy.mode_said or environment != mode):
         left = max(modes.TRIALS - (row.trials if row.policy == policy.digest else 0), 0)
         return mode, f"the settings are new: they are watched for {left} more attempts", 0
     if environment is not None and mode == environment:

@@ -57,8 +57,9 @@ def effective(  # noqa: PLR0913 - a mode has so many sources, and all are named
 
     In this order: ``off`` of the environment; what the owner said about the route, then about
     all routes, until it expires; the policy, which follows the environment where it has the mode
-    of its preset.  A policy that a user wrote and that would act is watched first, for `TRIALS`
-    attempts or until it is promoted; the owner's own word does not wait for that.
+    of its preset and nobody wrote it.  A policy that a user wrote and that would act is watched
+    first, for `TRIALS` attempts or until it is promoted; the owner's own word does not wait for
+    that.
 
     Args:
         environment: what the environment says, None where it is silent.
@@ -96,12 +97,9 @@ def _said(row: WordRow | None, now: Micros) -> Mode | None:
 
 def _own(policy: RoutePolicy, environment: Mode | None) -> Mode:
     """The mode of the policy.  One that rests by its preset is not switched on by the way."""
-    # HOLE: a user who writes the very mode of the preset is not told from one who writes none;
-    # the environment then decides.
     preset = PRESETS[policy.kind].mode
-    if environment is not None and policy.mode == preset != "off":
-        return environment
-    return policy.mode
+    follows = not policy.mode_said and policy.mode == preset != "off"
+    return environment if environment is not None and follows else policy.mode
 
 
 def _tried(policy: RoutePolicy, trials: int, adopted: str, promoted: str) -> bool:

@@ -90,6 +90,8 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     kind: Class
     timeout: TimeoutPolicy
     mode: Mode = "on"
+    #: Whether a user wrote the mode; one that nobody wrote follows the environment.
+    mode_said: bool = False
     breaker: BreakerPolicy = BreakerPolicy()
     recovery: RecoveryPolicy = RecoveryPolicy()
     requests: RatePolicy | None = None

@@ -87,7 +87,8 @@ def policy_of(said: RouteSettings, kind: Class) -> RoutePolicy:
     least, changed = BreakerPolicy(), RecoveryPolicy()
     return msgspec.structs.replace(
         preset,
-        mode=cast("Mode", said.mode) if said.mode != "on" else preset.mode,
+        mode=preset.mode if said.mode is None else cast("Mode", said.mode),
+        mode_said=said.mode is not None,
         timeout=_timeout(said, preset.timeout),
         breaker=_with(
             least, window=said.window, least=said.least, share=said.share,

@@ -131,11 +131,11 @@ class RouteSettings(Section, frozen=True, kw_only=True):
         ),
     ] = ""  # fmt: skip
     mode: Annotated[
-        str,
+        str | None,
         _text(
             "Whether the rules act, only say what they would do, or rest.", "on", "shadow", "off"
         ),
-    ] = "on"
+    ] = None
     timeout: Annotated[
         Micros | None, _time("The longest that one attempt may take.", "10ms", "1d")
     ] = None

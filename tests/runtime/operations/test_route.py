@@ -210,6 +210,21 @@ def test_the_environment_that_says_off_wins_and_is_named(
     assert (said.mode, said.mode_from) == ("off", "the environment: GEN_BREAKER_ENABLED")
 
 
+@pytest.mark.parametrize("environment", ["on", "shadow"])
+def test_a_mode_that_stands_in_the_settings_comes_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    """Whoever looks for what to change must find the line that decides."""
+    monkeypatch.setenv("GEN_BREAKER_ENABLED", environment)
+    bench = Bench(tmp_path, '[route."*"]\nmode = "on"\n')
+    bench.history.attempt()
+
+    said = bench.route().explanation
+
+    bench.house.close()
+    assert (said.mode, said.mode_from) == ("on", "the settings")
+
+
 # -- words ---------------------------------------------------------------------------------
 
 
