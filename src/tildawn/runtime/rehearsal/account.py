@@ -9,10 +9,18 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tildawn.facts.call import CallAnsweredLate, CallDispatched, CallServed, CallSettled
+from tildawn.facts.call import (
+    CallAnsweredLate,
+    CallDispatched,
+    CallHoldReleased,
+    CallLookedUp,
+    CallServed,
+    CallSettled,
+)
 from tildawn.facts.fact import Fact
-from tildawn.facts.route import RouteChecked, RouteTurned
+from tildawn.facts.route import RouteChecked, RouteHeard, RouteTurned
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections.call_row import CallRow
 from tildawn.projections.run import RunRow
 from tildawn.runtime.rehearsal.script import Script
 from tildawn.units import SECOND, Micros, Seq, duration
@@ -53,6 +61,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     checks: int
     probes: int
     probe_spend: int
+    #: Booked or still held at the end of the night.
     spend: int
     #: Answers by tier of the ladder.
     served: dict[str, int]
@@ -63,18 +72,24 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
 
 
+_Place = tuple[str, str, int]
+"""Run, path and number of an attempt."""
+
+
 class _Tally:
     def __init__(self, began: Micros) -> None:
         self.began = began
         self.faults: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
         self.would: Counter[str] = Counter()
-        self.late = self.attempts = self.checks = self.probes = self.probe_spend = self.spend = 0
+        self.late = self.attempts = self.checks = self.probes = 0
         self.turns: list[Turn] = []
         self.out: list[Window] = []
         self._since: dict[str, Micros] = {}
-        self._probing: set[tuple[str, str, int]] = set()
-        self._limits: dict[tuple[str, str, int], int] = {}
+        #: What each probe cost, as far as is known, and those for which that is held.
+        self._probing: dict[_Place, int] = {}
+        self._held: set[_Place] = set()
+        self._limits: dict[_Place, int] = {}
 
     def take(self, fact: Fact) -> None:
         match fact.data:
@@ -84,9 +99,10 @@ class _Tally:
                 self._settled(fact, said)
             case CallServed() as said:
                 self.served[said.tier] += 1
-            case CallAnsweredLate() as said:
-                self.late += 1
-                self.spend += said.spend_micro_usd
+            case CallAnsweredLate() | CallHoldReleased() | CallLookedUp():
+                self._after_all(fact)
+            case RouteHeard() as said:
+                self.faults[said.fault] += bool(said.fault)
             case RouteChecked():
                 self.checks += 1
             case RouteTurned() as said:
@@ -104,16 +120,47 @@ class _Tally:
                 self.would[what] += 1
         if said.probe:
             self.probes += bool(said.reserve_micro_usd)
-            self._probing.add((fact.run, fact.path, said.attempt))
+            self._probing[fact.run, fact.path, said.attempt] = 0
 
     def _settled(self, fact: Fact, said: CallSettled) -> None:
         if said.fault:
             self.faults[said.fault] += 1
-        limit = self._limits.pop((fact.run, fact.path, said.attempt), said.took_ms)
+        place = fact.run, fact.path, said.attempt
+        limit = self._limits.pop(place, said.took_ms)
         self.would["timeout"] += int(said.took_ms > limit)
-        self.spend += said.spend_micro_usd
-        if (fact.run, fact.path, said.attempt) in self._probing:
-            self.probe_spend += said.spend_micro_usd
+        if place in self._probing:
+            self._probing[place] = said.spend_micro_usd
+            if said.spend_source == "held":
+                self._held.add(place)
+
+    def _after_all(self, fact: Fact) -> None:
+        match fact.data:
+            case CallAnsweredLate() as said:
+                self.late += 1
+                self._billed(fact, said)
+            case CallHoldReleased(attempt=attempt):
+                self._free(fact, attempt)
+            case CallLookedUp(answer="absent"):
+                self._free(fact)
+            case _:
+                pass
+
+    def _billed(self, fact: Fact, said: CallAnsweredLate) -> None:
+        place = fact.run, fact.path, said.attempt
+        if place in self._held and said.spend_source != "none":
+            self._held.remove(place)
+            self._probing[place] = said.spend_micro_usd
+
+    def _free(self, fact: Fact, attempt: int = 0) -> None:
+        """What is held for a probe, or for all probes of a call, was not spent."""
+        for place in [one for one in self._held if one[:2] == (fact.run, fact.path)]:
+            if attempt in {0, place[2]}:
+                self._held.remove(place)
+                self._probing[place] = 0
+
+    @property
+    def probe_spend(self) -> int:
+        return sum(self._probing.values())
 
     def _turned(self, said: RouteTurned, at: Micros) -> None:
         turn = Turn(
@@ -146,6 +193,7 @@ def account_of(ledger: Ledger, script: Script, *, began: Micros, mode: str) -> A
         tally.take(fact)
     with ledger.read() as reader:
         states = Counter(row.state for row in reader.rows(RunRow))
+        spend = sum(row.spend + row.held for row in reader.rows(CallRow))
     out = tally.ended(duration(script.length))
     ended = ("done", "failed", "held", "cancelled")
     return Account(
@@ -154,7 +202,7 @@ def account_of(ledger: Ledger, script: Script, *, began: Micros, mode: str) -> A
         attempts=tally.attempts, timeouts=tally.faults["timeout"], faults=_sorted(tally.faults),
         open_s=_seconds(out), excess_s=_seconds(out) - _seconds(_within(out, _down(script))),
         checks=tally.checks, probes=tally.probes, probe_spend=tally.probe_spend,
-        spend=tally.spend, late=tally.late, served=_sorted(tally.served), would=_sorted(tally.would),
+        spend=spend, late=tally.late, served=_sorted(tally.served), would=_sorted(tally.would),
         turns=tuple(tally.turns),
     )  # fmt: skip
 
