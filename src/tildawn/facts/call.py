@@ -62,7 +62,7 @@ class CallDispatched(FactData, frozen=True):
     basis: str = ""
     #: It had less time than such calls usually take: a timeout says nothing about the route.
     short: bool = False
-    #: What the guard would have done were it not in shadow, such as ``reject``.
+    #: What the guard would have done were it not in shadow, such as ``route-open`` or ``limit``.
     would: str = ""
     #: Of the fallback ladder, and why the one above did not serve.
     tier: str = ""
@@ -204,7 +204,7 @@ class CallServed(FactData, frozen=True):
     args: str
     #: ``exact``, ``related``, ``global``, ``procedural`` or a name of the user's.
     tier: str
-    #: Why no tier above it served: a kind of fault, ``open``, ``patience``, ``budget``, …
+    #: Why no tier above it served: a kind of fault, ``route-open``, ``patience``, ``budget``, …
     instead: str
     out: str
     #: The error of the primary, as `CallError`; empty where it was never asked.
