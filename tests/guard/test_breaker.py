@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tildawn.guard.breaker import Trip, blocks, overdue, tripped, weight
+from tildawn.guard.breaker import WEIGHTS, Trip, blocks, overdue, tripped
 from tildawn.guard.policy import BreakerPolicy
 from tildawn.projections.attempts import BAD, KINDS, OUTCOMES, Outcome
 from tildawn.units import SECOND, Micros
@@ -54,12 +54,12 @@ def only(**numbers: int) -> BreakerPolicy:
 )  # fmt: skip
 def test_a_kind_weighs_what_the_specification_says(kind, weighs) -> None:
     """Our own mistakes are no failures of the other side; what says nothing is not looked at."""
-    assert weighs == weight(kind)
+    assert weighs == WEIGHTS.get(kind)
 
 
 def test_what_is_a_failure_for_one_rule_is_one_for_the_others() -> None:
     """Two lists of failures that drift apart would open a route for one reason and not explain it."""
-    assert {kind for kind in KINDS if weight(kind)} == BAD
+    assert {kind for kind in KINDS if WEIGHTS[kind]} == BAD
 
 
 # -- nothing, and what never opens ------------------------------------------------------------

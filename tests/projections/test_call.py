@@ -50,7 +50,6 @@ from tildawn.projections.tally import (
     calls_of,
     children,
     healed,
-    in_doubt,
     recent,
     route_totals,
     stopped_budgets,
@@ -424,7 +423,6 @@ def test_the_tallies_count_what_healed_what_is_open_and_what_it_cost(book) -> No
     assert (3, 4) == (totals[1].tokens_in, totals[1].tokens_out)
     assert 3 == len(book.ask(route_totals))
     assert ["p"] == [row.path for row in book.ask(healed, night="n1")]
-    assert ["r"] == [row.path for row in book.ask(in_doubt, night="n1")]
     assert ["s"] == [row.path for row in book.ask(under_way)]
     assert [] == book.ask(healed, night="another")
 

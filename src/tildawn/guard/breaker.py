@@ -19,7 +19,8 @@ WHOLE = 1_000
 WEIGHTS: Mapping[str, int] = dict.fromkeys(KINDS, 0) | {
     "timeout": WHOLE, "server": 800, "network": 800, "invalid_answer": 800, "rate": 500,
 }  # fmt: skip
-"""How much of a failure each kind is.  What is 0 proves that the other side answers.
+"""How much of a failure each kind is.  What is 0 proves that the other side answers; what is not
+here says nothing about a route.
 Source: the weights of the specification."""
 
 BLOCKING: Mapping[str, str] = {
@@ -35,21 +36,6 @@ class Trip(msgspec.Struct, frozen=True):
     #: ``timeouts-in-a-row``, ``share``, ``failure-tokens``, ``overdue``, ``auth`` or ``quota``.
     cause: str
     why: str
-
-
-def weight(kind: str) -> int | None:
-    """How much of a failure an outcome is.
-
-    Args:
-        kind: one of `tildawn.projections.attempts.KINDS`.
-
-    Returns:
-        Parts per thousand, 0 to 1,000; None for a kind that says nothing about a route.
-
-    Raises:
-        Nothing.
-    """
-    return WEIGHTS.get(kind)
 
 
 def tripped(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> Trip | None:

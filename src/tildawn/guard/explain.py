@@ -12,7 +12,7 @@ from tildawn.guard.breaker import WEIGHTS, WHOLE
 from tildawn.guard.latency import Ring
 from tildawn.guard.policy import Mode, RatePolicy, RoutePolicy
 from tildawn.ledger.reader import Reader
-from tildawn.projections.attempts import BAD, DAY, Outcome, outcomes, probes, samples
+from tildawn.projections.attempts import DAY, Outcome, outcomes, probes, samples
 from tildawn.projections.route import HealthRow, OutageRow, WordRow, health_of, outages, word_of
 from tildawn.projections.slo import delay_of, last_outcomes
 from tildawn.units import MILLISECOND, SECOND, Micros
@@ -345,12 +345,3 @@ def _next(said: Explanation, policy: RoutePolicy) -> tuple[str, ...]:
     if said.mode == "shadow":
         return ("It only watches: every call is sent. Were it on:", *found)
     return found
-
-
-def failures(explanation: Explanation) -> int:
-    """How many of the attempts that are shown were failures of the other side.
-
-    Raises:
-        Nothing.
-    """
-    return sum(one.kind in BAD for one in explanation.last)

@@ -73,14 +73,6 @@ class Ring:
             return ranked[rank]
         return pseudo_ms if rank < before + pseudo else ranked[rank - pseudo]
 
-    def median_ms(self) -> int:
-        """The middle one, the upper of two; 0 without any.
-
-        Raises:
-            Nothing.
-        """
-        return self._sorted[len(self._sorted) // 2] if self._sorted else 0
-
     def largest_ms(self) -> int:
         """The longest; 0 without any.
 

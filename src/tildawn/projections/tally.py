@@ -88,15 +88,6 @@ def healed(reader: Reader, *, night: str = "") -> list[CallRow]:
     return _rows(reader, where, night)
 
 
-def in_doubt(reader: Reader, *, night: str = "") -> list[CallRow]:
-    """The calls of which nobody knows whether they happened, by run and path.
-
-    Raises:
-        Nothing.
-    """
-    return _rows(reader, "state = 'unknown' OR state = 'settled' AND effect = 'unknown'", night)
-
-
 def answered_late(reader: Reader, *, night: str = "") -> list[CallRow]:
     """The calls that got an answer after they had ended, by run and path.
 

@@ -12,7 +12,7 @@ from tildawn.engine import port
 from tildawn.errors import UnknownName
 from tildawn.guard import request as door
 from tildawn.guard.call import Door
-from tildawn.guard.ladder import EVERYBODY, RETRIES
+from tildawn.guard.ladder import EVERYBODY
 from tildawn.guard.policy import Class
 from tildawn.guard.retry import RULES, RetryPolicy
 from tildawn.ledger.ledger import Ledger
@@ -204,7 +204,7 @@ def _verdict(said: door.Verdict, route: str) -> port.Verdict:
             return port.Ended()
         case door.Later(due=due, why=why):
             # A call that was never sent has no row: only this says which route it waits for.
-            return port.Later(due, f"{why} {route}", shared=why in EVERYBODY - {RETRIES})
+            return port.Later(due, f"{why} {route}", shared=why in EVERYBODY)
         case door.Hold(why=why, detail=detail, choices=choices):
             return port.Hold(why, detail, choices)
         case door.Stale():
