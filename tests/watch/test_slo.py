@@ -149,6 +149,30 @@ def test_probes_and_cancelled_calls_are_no_attempts_of_the_level(book: Book) -> 
     assert (level.bad, level.total) == (0, 1)
 
 
+def test_attempts_behind_a_substitute_count_when_they_end(book: Book) -> None:
+    """Whoever watches is served in time; a primary that never answers must be seen all the same."""
+    for fault in ("timeout", "timeout", "timeout", "", "cancelled"):
+        book.history.overtaken(fault)
+    book.history.turn("open", cause="timeouts-in-a-row", wait=5)
+    book.history.overtaken("timeout", probe=True)
+
+    level = book.there("timeouts")
+
+    assert (level.bad, level.total) == (3, 4)
+    assert (0, 6) == (book.there("fallback").bad, book.there("fallback").total)
+
+
+def test_a_picture_behind_a_substitute_is_one_or_none(book: Book) -> None:
+    """It was paid for, and its owner may still look at it."""
+    book.history = History(book.ledger, book.clock, "sim:image", kind="image")
+    for fault in ("", "invalid_answer", "timeout"):
+        book.history.overtaken(fault)
+
+    level = book.there("pictures")
+
+    assert (level.bad, level.total) == (1, 2)
+
+
 def test_the_level_of_timeouts_is_missed_at_five_percent(book: Book) -> None:
     """Fewer than five of a hundred are promised; five are too many."""
     for place in range(100):
@@ -321,6 +345,7 @@ def test_the_tables_of_the_levels_are_what_a_rebuild_would_give(book: Book) -> N
     """Folds that depend on anything but the facts would be found here."""
     book.history.outage(dead=120)
     book.history.serve("related", instead="route-open")
+    book.history.overtaken("timeout")
     book.history.attempt(would="route-open, timeout 30000 ms")
     book.ledger.close()
 

@@ -33,7 +33,7 @@ from tildawn.testing.clock import ManualClock
 from tildawn.testing.history import History
 from tildawn.watch.metrics import LABELS, METRICS, Exposition, samples_of
 from tildawn.watch.stream import events, kind_of_scope, would_of
-from tildawn.watch.telemetry import NAMES, AnyEvent, Attempt, Probe, Transition, original
+from tildawn.watch.telemetry import NAMES, AnyEvent, Attempt, Limit, Probe, Transition, original
 
 
 CANARY = "a canary in a blue cage, oil on canvas"
@@ -121,6 +121,39 @@ def test_what_was_refused_served_or_lost_is_an_attempt_too(history: History) -> 
         "success", "related", "route-open", 120,
     )  # fmt: skip
     assert (lost.status, lost.cost_micro_usd, lost.cost_source) == ("unknown", 9, "held")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [("", "success"), ("timeout", "timeout"), ("rate", "error")]
+)
+def test_an_attempt_behind_a_substitute_is_told_when_it_ends(
+    history: History, fault: str, status: str
+) -> None:
+    """A dashboard of the answers alone shows a provider that is well while it hangs."""
+    history.overtaken(fault, asked_wait=9 if fault == "rate" else 0)
+
+    served, ended = attempts(history)
+
+    assert (served.tier, served.status) == ("exact", "success")
+    assert (ended.tier, ended.status, ended.fault) == ("", status, fault)
+    assert (ended.attempt, ended.run, ended.latency_ms) == (1, "1" * 32, 60_000)
+    assert (ended.timeout_ms, ended.timeout_basis, ended.circuit_state) == (
+        60_000, "p95", "closed",
+    )  # fmt: skip
+    assert attempts(history, since=ended.seq) == [ended], "the middle of the ledger says the same"
+    waits = [one.wait_ms for one in read(history) if isinstance(one, Limit)]
+    assert waits == ([9_000] if fault == "rate" else [])
+    counted = 'guard_attempts_total{route="sim:image:1024x1024",status="%s",tier=""} 1.0'
+    assert counted % status in exposed(history)
+
+
+def test_a_test_of_the_route_behind_a_substitute_is_told_as_one(history: History) -> None:
+    """A real request may find out whether the other side is back."""
+    history.overtaken(probe=True)
+
+    [probe] = [one for one in read(history) if isinstance(one, Probe)]
+
+    assert (probe.success, attempts(history)[-1].status) == (True, "recovered")
 
 
 def test_an_outage_is_a_story_of_transitions_and_probes(history: History) -> None:

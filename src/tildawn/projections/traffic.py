@@ -11,7 +11,7 @@ import msgspec
 
 from tildawn.facts.call import CallDispatched, CallServed, CallSettled
 from tildawn.facts.fact import Fact
-from tildawn.facts.route import RouteChecked, RouteReviewed, RouteTurned
+from tildawn.facts.route import RouteChecked, RouteHeard, RouteReviewed, RouteTurned
 from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
 from tildawn.projections.attempts import OUTCOMES, Outcome, outcomes, with_outcome
 from tildawn.projections.call import CallRow
@@ -158,18 +158,31 @@ def _settle(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     call = get(CallRow, fact.run, fact.path)
     if call is None or call.state != "dispatched" or call.attempt != said.attempt:
         return
-    health = get(HealthRow, call.route)
-    if said.fault == "cancelled" or (health is not None and health.probing == call.dispatched):
-        return
-    picture = said.fault in {"", "invalid_answer"} and _latest(call.route, get).kind == "image"
-    row = _minute(call.route, fact, get)
-    yield Put(
+    if not _left_out(call.route, call.dispatched, said.fault, get):
+        yield _ended(_minute(call.route, fact, get), said.fault, get)
+
+
+def _hear(_: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("RouteHeard", fact.data)
+    if not _left_out(said.route, said.dispatched, said.fault, get):
+        yield _ended(_minute(said.route, fact, get), said.fault, get)
+
+
+def _left_out(route: str, dispatched: int, fault: str, get: Get) -> bool:
+    """Whether an attempt is none of the levels': a probe, or given up by its caller."""
+    health = get(HealthRow, route)
+    return fault == "cancelled" or (health is not None and health.probing == dispatched)
+
+
+def _ended(row: TrafficRow, fault: str, get: Get) -> Put:
+    picture = fault in {"", "invalid_answer"} and _latest(row.route, get).kind == "image"
+    return Put(
         msgspec.structs.replace(
             row,
             attempts=row.attempts + 1,
-            timeouts=row.timeouts + int(said.fault == "timeout"),
+            timeouts=row.timeouts + int(fault == "timeout"),
             pictures=row.pictures + int(picture),
-            spoilt=row.spoilt + int(picture and bool(said.fault)),
+            spoilt=row.spoilt + int(picture and bool(fault)),
         )
     )
 
@@ -258,7 +271,7 @@ def _review(seq: Seq, fact: Fact, _: Get) -> Iterable[Change]:
 
 SLO = Projection(
     name="slo",
-    version=1,
+    version=2,
     tables=(TRAFFIC, LATEST, DELAY, WOULD, TURN, REVIEW),
     folds={
         CallDispatched: _dispatch,
@@ -267,6 +280,7 @@ SLO = Projection(
         RouteTurned: _turn,
         RouteChecked: _check,
         RouteReviewed: _review,
+        RouteHeard: _hear,
     },
 )
 """Folded before the routes and the calls, whose rows it reads as they were."""

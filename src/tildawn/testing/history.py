@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tildawn.facts.call import CallDispatched, CallServed, CallSettled
 from tildawn.facts.fact import FactData
-from tildawn.facts.route import RouteChecked, RouteTurned
+from tildawn.facts.route import RouteChecked, RouteHeard, RouteTurned
 from tildawn.ledger.entry import Committed
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.traffic import PROBES
@@ -191,6 +191,39 @@ class History:
                 took_ms=round(took * 1_000),
             ),
             run=run, path=path,
+        )  # fmt: skip
+
+    def overtaken(
+        self, fault: str = "", *, took: float = 60.0, probe: bool = False, asked_wait: float = 0
+    ) -> None:
+        """A local tier answers while an attempt goes on, and then that ends too.
+
+        Args:
+            fault: how the attempt ends, empty for an answer.
+            took: seconds that it takes.
+            probe: sent to find out whether the other side is back.
+            asked_wait: seconds that the other side asked everybody to wait.
+
+        Raises:
+            AssertionError: the ledger refused it.
+        """
+        run, path = "1" * 32, f"{self.route}#{self._calls}"
+        at = self.say(
+            CallDispatched(
+                name=self.kind, route=self.route, attempt=1, key=path, args="a", repeat="safe",
+                deadline=0, timeout_ms=60_000, budgets=self.budgets, generation=self.generation,
+                basis="p95", kind=self.kind, probe=probe,
+            ),
+            run=run, path=path,
+        )  # fmt: skip
+        self.serve("exact", instead="late", took=1.5, run=run, path=path)
+        self.wait(took - 1.5)
+        self.say(
+            RouteHeard(
+                route=self.route, generation=self.generation, dispatched=at, limit_ms=60_000,
+                fault=fault, took_ms=round(took * 1_000),
+                asked_wait_ms=round(asked_wait * 1_000),
+            )
         )  # fmt: skip
 
     def outage(self, *, dead: float, longest: float = 60.0) -> None:

@@ -7,6 +7,8 @@ payloads are never read, so no prompt, answer or error text can be in one.
 from collections.abc import Callable, Iterator
 from typing import cast
 
+import msgspec
+
 from tildawn.facts.call import (
     BudgetSet,
     CallDispatched,
@@ -19,6 +21,7 @@ from tildawn.facts.fact import Fact, FactData, RawFact
 from tildawn.facts.route import (
     RouteChecked,
     RouteForced,
+    RouteHeard,
     RouteLimitMoved,
     RouteModeSet,
     RoutePolicyAdopted,
@@ -90,14 +93,31 @@ class Stream:
             latency_ms=said.took_ms, ttft_ms=said.first_ms, cost_micro_usd=said.spend_micro_usd,
             cost_source=said.spend_source, tokens_in=said.tokens_in, tokens_out=said.tokens_out,
         )  # fmt: skip
-        if sent.probe:
-            yield Probe(
-                seq=seq, at=fact.at, route=sent.route, paid=said.spend_micro_usd > 0,
-                success=not said.fault, fault=said.fault, next_s=0.0,
-                cost_micro_usd=said.spend_micro_usd,
-            )  # fmt: skip
-        if said.asked_wait_ms:
-            yield Limit(seq=seq, at=fact.at, route=sent.route, wait_ms=said.asked_wait_ms)
+        yield from _learnt(seq, fact, sent, said)
+
+    def heard(self, seq: Seq, fact: Fact) -> Iterator[AnyEvent]:
+        """It ended after something else had been served in its place.
+
+        What it cost is not known from this: its bill has a fact of its own, or never comes.
+
+        Raises:
+            Nothing.
+        """
+        said = cast("RouteHeard", fact.data)
+        if not 0 <= said.dispatched < seq:
+            return
+        before, _ = self._reader.fact(Seq(said.dispatched))
+        if not isinstance(before, Fact) or not isinstance(before.data, CallDispatched):
+            return
+        sent = before.data
+        known = _STATUS.get(said.fault, "error")
+        yield self._attempt(
+            seq, msgspec.structs.replace(fact, run=before.run), sent,
+            state=state_at(self._reader, sent.route, said.dispatched)[0],
+            status="recovered" if sent.probe and not said.fault else known,
+            attempt=sent.attempt, fault=said.fault, latency_ms=said.took_ms,
+        )  # fmt: skip
+        yield from _learnt(seq, fact, sent, said)
 
     def doubted(self, seq: Seq, fact: Fact) -> Iterator[AnyEvent]:
         """Nobody will ever know from here how it ended.
@@ -260,11 +280,26 @@ class Stream:
         return None, ""
 
 
+def _learnt(
+    seq: Seq, fact: Fact, sent: CallDispatched, said: CallSettled | RouteHeard
+) -> Iterator[AnyEvent]:
+    """What the end of an attempt says beside itself: that the route is back, or is to be left."""
+    cost = said.spend_micro_usd if isinstance(said, CallSettled) else 0
+    if sent.probe:
+        yield Probe(
+            seq=seq, at=fact.at, route=sent.route, paid=cost > 0, success=not said.fault,
+            fault=said.fault, next_s=0.0, cost_micro_usd=cost,
+        )  # fmt: skip
+    if said.asked_wait_ms:
+        yield Limit(seq=seq, at=fact.at, route=sent.route, wait_ms=said.asked_wait_ms)
+
+
 _Maker = Callable[[Stream, Seq, Fact], Iterator[AnyEvent]]
 
 _MAKERS: dict[type[FactData], _Maker] = {
     CallDispatched: Stream.dispatched,
     CallSettled: Stream.settled,
+    RouteHeard: Stream.heard,
     CallDoubted: Stream.doubted,
     CallRefused: Stream.refused,
     CallServed: Stream.served,
