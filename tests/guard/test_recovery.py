@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tildawn.guard.policy import RecoveryPolicy
-from tildawn.guard.recovery import HOUR, next_wait, paid_allowed, ramp_for, relapsed
+from tildawn.guard.policy import PRESETS, RecoveryPolicy
+from tildawn.guard.recovery import (
+    HOUR,
+    at_once,
+    next_wait,
+    paid_allowed,
+    ramp_for,
+    relapsed,
+)
 from tildawn.projections.attempts import PROBES, Probe
+from tildawn.projections.route import fresh
 from tildawn.units import SECOND, Micros, MicroUsd, usd
 
 
@@ -157,6 +165,24 @@ def test_a_clock_that_was_set_back_gives_one_probe_and_not_the_hour_again() -> N
 def test_one_then_two_then_four_then_all() -> None:
     """A provider that just came back is not met by everybody at once."""
     assert [ramp_for(streak, POLICY) for streak in range(6)] == [1, 1, 2, 4, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("state", "left", "streak", "own", "lets"),
+    [
+        ("closed", 0, 0, 0, 0), ("closed", 0, 0, 3, 3), ("closed", 0, 2, 3, 3),
+        ("ramp", 0, 0, 0, 1), ("ramp", 0, 3, 0, 4), ("ramp", 0, 3, 3, 3), ("ramp", 0, 2, 9, 2),
+        ("closed", 9, 2, 0, 2), ("closed", 9, 8, 0, 0), ("closed", 9, 8, 3, 3),
+    ],
+)  # fmt: skip
+def test_the_lower_of_the_ramp_and_the_limit_of_the_route_holds(
+    state, left, streak, own, lets
+) -> None:
+    """A route that comes back is not let in twice as fast since it has a limit of its own."""
+    row = msgspec.structs.replace(fresh("r"), state=state, fresh=left, streak=streak)
+    policy = msgspec.structs.replace(PRESETS["chat"], concurrency=own)
+
+    assert lets == at_once(row, policy)
 
 
 def test_a_third_failure_after_recovery_is_a_relapse() -> None:

@@ -127,39 +127,73 @@ def overdue(
     return Trip("overdue", why)
 
 
-# -- rules ---------------------------------------------------------------------------------
-
-
-def _in_a_row(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> Trip | None:
-    """Timeouts at the end; a silence longer than ``oldest`` ends the row.
+def timeouts(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> int:
+    """Timeouts in a row up to now; a silence longer than ``oldest`` ends the row.
 
     An age for all of them would make a route whose calls take ten minutes immune.
+
+    Args:
+        outcomes: those of the present generation, oldest first.
+        policy: the numbers.
+        now: the instant by the wall clock.
+
+    Raises:
+        Nothing.
     """
     row, later = 0, now
     for one in reversed(outcomes):
         if one.kind != "timeout" or later - one.at >= policy.oldest:
             break
         row, later = row + 1, one.at
+    return row
+
+
+def share(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> int:
+    """Weighted failures among the last attempts that are young enough, however few there are.
+
+    Args:
+        outcomes: those of the present generation, oldest first.
+        policy: the numbers.
+        now: the instant by the wall clock.
+
+    Returns:
+        Percent, rounded down; 0 without attempts.
+
+    Raises:
+        Nothing.
+    """
+    weights = _weights(outcomes, policy, now=now)
+    return sum(weights) * 100 // (WHOLE * len(weights)) if weights else 0
+
+
+# -- rules ---------------------------------------------------------------------------------
+
+
+def _in_a_row(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> Trip | None:
+    row = timeouts(outcomes, policy, now=now)
     if row < max(policy.in_a_row, 1):
         return None
     return Trip("timeouts-in-a-row", f"{row} timeouts in a row")
 
 
 def _share(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> Trip | None:
-    """Weighted failures among the last attempts that are young enough."""
-    born = now - policy.oldest
-    weights = [
-        WEIGHTS[one.kind]
-        for one in outcomes[-policy.window :]
-        if one.at > born and one.kind in WEIGHTS
-    ]
+    weights = _weights(outcomes, policy, now=now)
     among, total = len(weights), sum(weights)
     if among < max(policy.least, 1) or total * 100 < policy.share * WHOLE * among:
         return None
     failed = sum(value > 0 for value in weights)
-    share = total * 100 // (WHOLE * among)
-    why = f"{failed} of the last {among} attempts failed; weighted {share} %, at most {policy.share} %"
+    reached = total * 100 // (WHOLE * among)
+    why = f"{failed} of the last {among} attempts failed; weighted {reached} %, at most {policy.share} %"
     return Trip("share", why)
+
+
+def _weights(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> list[int]:
+    born = now - policy.oldest
+    return [
+        WEIGHTS[one.kind]
+        for one in outcomes[-policy.window :]
+        if one.at > born and one.kind in WEIGHTS
+    ]
 
 
 def _tokens(outcomes: Sequence[Outcome], policy: BreakerPolicy, *, now: Micros) -> Trip | None:

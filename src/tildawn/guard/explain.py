@@ -6,13 +6,12 @@ needs the pen.  Clock times are instants; whoever shows them knows the zone.
 
 import msgspec
 
+from tildawn.guard import breaker, recovery, timeout
 from tildawn.guard import mode as modes
-from tildawn.guard import recovery, timeout
-from tildawn.guard.breaker import WEIGHTS, WHOLE
 from tildawn.guard.latency import Ring
 from tildawn.guard.policy import Mode, RatePolicy, RoutePolicy
 from tildawn.ledger.reader import Reader
-from tildawn.projections.attempts import DAY, Outcome, outcomes, probes, samples
+from tildawn.projections.attempts import DAY, outcomes, probes, samples
 from tildawn.projections.route import HealthRow, OutageRow, WordRow, health_of, outages, word_of
 from tildawn.projections.slo import delay_of, last_outcomes
 from tildawn.units import MILLISECOND, SECOND, Micros
@@ -113,7 +112,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     strip: str
     last: tuple[Seen, ...]
     attempts: int
-    #: Of the attempts that the breaker judges: since it last opened.
+    #: Of the attempts that the breaker judges: since it last opened, and not too long ago.
     failed_percent: int
     timeouts_in_a_row: int
     paid_probes: int
@@ -181,8 +180,8 @@ def explain(
         at_once=_at_once(row, policy), flying=flying, streak=row.streak,
         proofs=policy.recovery.proofs, strip="".join(SIGNS[one.kind] for one in known),
         last=tuple(Seen(at=one.at, sign=SIGNS[one.kind], kind=one.kind) for one in known),
-        attempts=row.attempts, failed_percent=_failed(judged[-policy.breaker.window :]),
-        timeouts_in_a_row=_in_a_row(judged),
+        attempts=row.attempts, failed_percent=breaker.share(judged, policy.breaker, now=now),
+        timeouts_in_a_row=breaker.timeouts(judged, policy.breaker, now=now),
         paid_probes=len(paid), paid_micro_usd=sum(one.cost for one in paid),
         paid_most=policy.recovery.paid_an_hour, paid_most_micro_usd=policy.recovery.usd_an_hour,
         policy=policy.digest, custom=policy.custom, trials=row.trials,
@@ -250,27 +249,7 @@ def _limiter(what: str, rate: RatePolicy, turn: int, now: Micros) -> Limiter:
 def _at_once(row: HealthRow, policy: RoutePolicy) -> int:
     if row.state in {"open", "probing", "blocked"}:
         return 1
-    ramp = 0
-    if row.state == "ramp" or row.fresh:
-        ramp = recovery.ramp_for(max(row.streak, 1), policy.recovery)
-    return (
-        min(ramp, policy.concurrency) if ramp and policy.concurrency else ramp or policy.concurrency
-    )
-
-
-def _failed(known: list[Outcome]) -> int:
-    if not known:
-        return 0
-    return sum(WEIGHTS.get(one.kind, 0) for one in known) * 100 // (WHOLE * len(known))
-
-
-def _in_a_row(known: list[Outcome]) -> int:
-    row = 0
-    for one in reversed(known):
-        if one.kind != "timeout":
-            break
-        row += 1
-    return row
+    return recovery.at_once(row, policy)
 
 
 def _outages(reader: Reader, route: str, now: Micros) -> tuple[Outage, ...]:
@@ -302,7 +281,7 @@ def _next(said: Explanation, policy: RoutePolicy) -> tuple[str, ...]:
         )
     if said.forced:
         return ("Your word ends by itself; then it is again as its last attempts say.",)
-    breaker = policy.breaker
+    rules = policy.breaker
     match said.state:
         case "open":
             found = (
@@ -337,9 +316,9 @@ def _next(said: Explanation, policy: RoutePolicy) -> tuple[str, ...]:
         case _:
             found = (
                 (
-                    f"Calls pass. It opens after {breaker.in_a_row} attempts in a row without an"
-                    f" answer in time ({said.timeouts_in_a_row} now), or when {breaker.share} % of at"
-                    f" least {breaker.least} attempts fail ({said.failed_percent} % now)."
+                    f"Calls pass. It opens after {rules.in_a_row} attempts in a row without an"
+                    f" answer in time ({said.timeouts_in_a_row} now), or when {rules.share} % of at"
+                    f" least {rules.least} attempts fail ({said.failed_percent} % now)."
                 ),
             )
     if said.mode == "shadow":

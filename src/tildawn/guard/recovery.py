@@ -5,8 +5,9 @@ What it is not: the asking; that is `tildawn.guard.probe`.
 
 from collections.abc import Iterator, Sequence
 
-from tildawn.guard.policy import RecoveryPolicy
+from tildawn.guard.policy import RecoveryPolicy, RoutePolicy
 from tildawn.projections.attempts import PROBES, Probe
+from tildawn.projections.route import HealthRow
 from tildawn.units import SECOND, Micros, MicroUsd
 
 
@@ -94,6 +95,24 @@ def ramp_for(streak: int, policy: RecoveryPolicy) -> int:
     """
     step = max(streak, 1) - 1
     return policy.ramp[step] if step < len(policy.ramp) else 0
+
+
+def at_once(row: HealthRow, policy: RoutePolicy) -> int:
+    """How many attempts of a route in service may be under way at once.
+
+    Args:
+        row: the route; what `ramp_for` lets in holds while it comes back and shortly after.
+        policy: its numbers.
+
+    Returns:
+        Attempts at once, the lower of the two limits; 0 for none.
+
+    Raises:
+        Nothing.
+    """
+    coming = row.state == "ramp" or row.fresh
+    ramp, most = ramp_for(row.streak, policy.recovery) if coming else 0, policy.concurrency
+    return min(ramp, most) if ramp and most else ramp or most
 
 
 def relapsed(relapses: int, policy: RecoveryPolicy) -> bool:

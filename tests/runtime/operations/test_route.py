@@ -106,6 +106,22 @@ def test_a_route_without_failures_is_closed_and_says_what_would_open_it(bench: B
     assert "Calls pass. It opens after 3 attempts in a row" in said.next[0]
 
 
+def test_failures_of_long_ago_are_shown_and_not_counted(bench: Bench) -> None:
+    """The breaker has forgotten them; numbers that it does not see would announce nothing."""
+    for _ in range(2):
+        bench.history.attempt("timeout", took=60)
+    before = bench.route().explanation
+    bench.history.wait(16 * 60)
+
+    said = bench.route().explanation
+
+    assert (before.failed_percent, before.timeouts_in_a_row) == (100, 2)
+    assert said.strip == "TT"
+    assert (said.failed_percent, said.timeouts_in_a_row) == (0, 0)
+    assert "(0 now)" in said.next[0]
+    assert "(0 % now)" in said.next[0]
+
+
 def test_the_last_attempts_before_it_opened_stay_in_sight(bench: Bench) -> None:
     """The breaker counts anew when it opens; a person asks what made it open."""
     for _ in range(4):
