@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from tildawn.errors import Busy, TildawnError
@@ -22,6 +23,7 @@ from tildawn.facts.call import BudgetSet
 from tildawn.facts.fact import Fact, Registry
 from tildawn.facts.run import RunAccepted, RunInterrupted, RunStarted
 from tildawn.guard.call import Door
+from tildawn.guard.policy import PRESETS
 from tildawn.guard.request import Answer, Attempt, CallRequest
 from tildawn.guard.request import Verdict as Told
 from tildawn.ids import Ids
@@ -32,7 +34,7 @@ from tildawn.ledger.verdict import Verdict
 from tildawn.ledger.verify import verify
 from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CALL, CallRow
-from tildawn.projections.route import ROUTE
+from tildawn.projections.route import ROUTE, health_of
 from tildawn.projections.run import RUN, RunRow
 from tildawn.testing.clock import ManualClock
 from tildawn.units import SECOND, Micros, MicroUsd, Seq
@@ -272,6 +274,42 @@ class Scene:
         await asyncio.gather(*self.begun, return_exceptions=True)
         for door in (self.door, *self.doors):
             await door.close()
+
+    def health(self) -> Any:
+        """The route in the memory of the door."""
+        return self.door.gate.health("shop:create", "http")
+
+    def on_record(self) -> Any:
+        """The route as the ledger has it."""
+        with self.house.ledger.read() as reader:
+            return health_of(reader, "shop:create")
+
+    async def in_step(self) -> None:
+        """What is in memory is what is on record."""
+        await self.settle()
+        said = self.on_record()
+        mine = msgspec.structs.replace(self.health().row, probing=said.probing)
+        assert said == mine
+
+    async def calls(self, count: int, *, first: int = 0, **fields: Any) -> list[Any]:
+        """So many calls one after the other, and what the engine is told of each."""
+        said = {"timeout": None, "deadline": None, **fields}
+        paths = [f"p{n}" for n in range(first, first + count)]
+        return [await self.drive(self.call(path=path, **said)) for path in paths]
+
+    async def open_route(self) -> None:
+        """Three timeouts in a row."""
+        self.world.script = ["hang"] * 3
+        once = msgspec.structs.replace(PRESETS["http"].retry, rules={})
+        await self.calls(3, first=900, retry=once)
+        assert self.health().state == "open"
+
+    def hang(self, policy: Any, **said: Any) -> None:
+        """Hang a door whose routes have these numbers."""
+        self.doors.append(self.door)
+        self.door = Door(
+            self.house.ledger, self.clock, self.rng, policies=lambda *_: policy, **said
+        )
 
     def without_breaker(self) -> None:
         """Hang a door whose guard rests, for what must hold without it."""

@@ -50,7 +50,7 @@ from tildawn.guard.means import Means, Then
 from tildawn.guard.policy import Mode, PolicyOf, preset_of
 from tildawn.guard.record import asked_wait
 from tildawn.guard.request import PROBES, Answer, CallRequest, Ended, Final, Later, Stale, Verdict
-from tildawn.guard.turns import alone
+from tildawn.guard.turns import alone, still_blocked
 from tildawn.guard.visit import Visit
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.ledger import Ledger
@@ -448,6 +448,8 @@ class Door:
         leave = visit.leave_of_gate
         assert leave is not None, "only what was let in can fail"
         interactive = visit.primary.patience == "interactive"
+        if still_blocked(leave, fault.kind):
+            return Next(step="again", due=self._means.clock.wall(), why=ladder.BLOCKED)
         if visit.request.run == PROBES or not ladder.parks(fault.kind, interactive=interactive):
             return None
         if not self.gate.turns.parks(leave, fault.kind):

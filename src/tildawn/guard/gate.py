@@ -40,6 +40,10 @@ AGAIN = Micros(2 * SECOND)
 CROWD = 25
 """So many more that wait put that off by a second: a thousand must not knock all the time."""
 
+LOOKS_EVERY = Micros(65 * SECOND)
+"""How often a call looks whether its owner has freed its route; more than the minute after which
+a run that waits leaves memory and is shown as waiting."""
+
 CHECK_TAKES = Micros(3 * SECOND)
 """The longest that a free check may take; whoever waits comes when it is over."""
 
@@ -212,13 +216,14 @@ class Gate:
         forced = self._forced(health)
         if forced == "open":
             assert health.word is not None
-            return Later(Micros(health.word.forced_until), "route-open")
+            # Its owner may take the word back, so nobody waits for its end without looking.
+            soon = self._clock.wall() + LOOKS_EVERY
+            return Later(Micros(min(health.word.forced_until, soon)), "route-open")
         if forced == "closed" or health.state in {"closed", "ramp"}:
             leave.generation = health.row.generation
             return self._overdue(health) if not forced else None
         if health.state == "blocked" and not health.retest:
-            wait = health.policy.recovery.longest
-            return Later(Micros(self._clock.wall() + wait), "route-blocked")
+            return Later(Micros(self._clock.wall() + LOOKS_EVERY), "route-blocked")
         return self._tests(leave, request)
 
     def _tests(self, leave: Pass, request: CallRequest) -> Later | None:

@@ -220,11 +220,7 @@ class Health:
         return Micros(self.clock.mono() + left)
 
     def _watch(self) -> None:
-        row, most = self.row, self.policy.concurrency
-        ramp = 0
-        if row.state == "ramp" or row.fresh:
-            ramp = recovery.ramp_for(max(row.streak, 1), self.policy.recovery)
-        self.bulkhead.limit = min(ramp, most) if ramp and most else ramp or most
+        self.bulkhead.limit = recovery.at_once(self.row, self.policy)
 
 
 _SAMPLE_BYTES = 6

@@ -53,7 +53,8 @@ def limit(ring: Ring, policy: TimeoutPolicy, *, last: Micros | None) -> Limit:
         return Limit(policy.most, "fixed")
     wanted, basis = _wanted(ring, policy)
     if wanted > policy.most:
-        basis = "cap"
+        # A guess about a route that is hardly known accuses nobody of being slow.
+        basis = "cold" if len(ring) < policy.warm and not ring.cut_share else "cap"
     if last is not None:
         wanted = max(min(wanted, last * UP[0] // UP[1]), last * DOWN[0] // DOWN[1])
     return Limit(Micros(max(min(wanted, policy.most), policy.least)), basis)

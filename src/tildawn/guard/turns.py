@@ -286,3 +286,13 @@ def alone(route: str) -> Expect:
         return not isinstance(row, HealthRow) or row.probing < 0
 
     return Expect(row=HealthRow, key=(route,), test=nobody, why="probing")
+
+
+def still_blocked(leave: Pass, kind: str) -> bool:
+    """Whether the one call that tested a blocked route met what blocks it.
+
+    Raises:
+        Nothing.
+    """
+    blocks = breaker.blocks(kind) is not None
+    return blocks and leave.probe and leave.health.row.state == "blocked"

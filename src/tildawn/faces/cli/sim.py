@@ -42,9 +42,9 @@ def serve(
     if scenario is not None:
         try:
             faults = parse(Path(scenario).read_text(encoding="utf-8"), name=scenario)
-        except OSError as error:
-            message = f"{scenario} cannot be read: {error.strerror}"
-            raise BadSetting(message) from error
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{scenario} cannot be read: {error}"
+            raise BadSetting(message, hint="make it readable, as UTF-8") from error
     model = SimModel(seed=seed, scenario=faults, key=key, idempotency=not no_idempotency)
     ready = _ready_json if asked().json else _ready
     try:

@@ -74,6 +74,16 @@ def as_accepted(job: NightJob, folder: Path, clock: Clock, *, restarted: bool) -
     return job
 
 
+PASSING = frozenset({"unreachable-provider"})
+"""What is missing for a while must not keep an accepted night from going on; its guard waits."""
+
+
+def _unfinished(job: NightJob, folder: Path, clock: Clock) -> bool:
+    edited = Edited(job.edited)
+    latest = standing_of(folder, Path(job.plan), clock, edited=edited).latest
+    return edited is not Edited.NEW and latest is not None and latest.state != "closed"
+
+
 async def look_ahead(
     job: NightJob, folder: Path, settings: Settings, clock: Clock, *, restarted: bool
 ) -> Compiled | None:
@@ -104,7 +114,10 @@ async def look_ahead(
         ),
     )  # fmt: skip
     try:
-        refuse(await preflight(compiled, around))
+        found = await preflight(compiled, around)
+        if _unfinished(job, folder, clock):
+            found = tuple(one for one in found if one.code not in PASSING)
+        refuse(found)
     finally:
         if provider is not None:
             await provider.aclose()

@@ -160,4 +160,9 @@ def find(name: str) -> Script:
     if not path.is_file():
         message = f"no scenario and no file is called {name!r}"
         raise UnknownName(message, hint=f"one of {', '.join(known)}, or a file")
-    return parse(path.read_text(encoding="utf-8"), name=name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{name} cannot be read: {error}"
+        raise BadSetting(message, hint="make it readable, as UTF-8") from error
+    return parse(text, name=name)
