@@ -60,6 +60,41 @@ def test_callers_who_go_away_never_open_a_route(play) -> None:
     play(scene)
 
 
+def test_many_at_once_are_not_overdue_because_our_disk_is_slow(play) -> None:
+    """A route that answers in no time, asked by two hundred, was taken out of service for it."""
+
+    async def scene(s) -> None:
+        await s.calls(25)
+        tasks = [s.call(path=f"q{n}") for n in range(30)]
+        s.clock.advance(Micros(SECOND // 2))  # while their dispatches are on the way to the disk
+        await s.drive(*tasks)
+        assert [Ended] * 30 == [type(task.result()) for task in tasks]
+
+    play(scene)
+
+
+def test_attempts_that_take_too_long_together_close_the_route_before_they_end(play) -> None:
+    """A provider that hangs is seen before the first of its calls has timed out."""
+
+    async def scene(s) -> None:
+        await s.calls(25)
+        s.world.script = ["swallow"] * 6
+        fields: Any = {"timeout": None, "deadline": None}
+        tasks = [s.call(path=f"q{n}", **fields) for n in range(6)]
+        await s.settle()
+        s.clock.advance(Micros(5 * SECOND))
+        later = await s.drive(s.call(path="next", **fields))
+        assert isinstance(later, Later)
+        assert "overdue" == s.on_record().cause
+        s.world.go_on.set()
+        await s.drive(*tasks)
+        await s.settle()
+        assert "closed" == s.health().state, "they were answered after all"
+        await s.in_step()
+
+    play(scene)
+
+
 def test_an_open_route_keeps_its_remaining_wait_through_a_death(play) -> None:
     """A crash loop must not hammer a provider that is down."""
 

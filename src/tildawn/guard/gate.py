@@ -4,6 +4,7 @@ What it is not: the rules; each is a pure file of its own.  The gate asks them i
 limiter, bulkhead) and keeps count of who is inside; `tildawn.guard.turns` says what follows.
 """
 
+from itertools import islice
 from random import Random
 from typing import cast
 
@@ -36,6 +37,9 @@ SHORT_WAIT = Micros(10 * SECOND)
 
 AGAIN = Micros(2 * SECOND)
 """When to come again while another attempt tests the route, or has its place."""
+
+PRESSES = SECOND
+"""What is younger is never overdue: a route that answers in a millisecond may take ten."""
 
 CROWD = 25
 """So many more that wait put that off by a second: a thousand must not knock all the time."""
@@ -170,7 +174,7 @@ class Gate:
             tokens=request.reserve_tokens,
         )  # fmt: skip
         if leave.mode == "off":
-            health.flying[leave.place] = Flight(began)
+            health.flying[leave.place] = Flight()
             return leave
         later = await self._pass(leave, request, until)
         if later is not None:
@@ -272,16 +276,18 @@ class Gate:
 
     def _overdue(self, health: Health) -> Later | None:
         """Open early when too many attempts under way take longer than they should."""
-        if (
-            len(health.flying) < health.policy.breaker.overdue_least
-            or len(health.ring) < health.policy.timeout.warm
-        ):
+        policy, flying = health.policy, health.flying
+        if len(flying) < policy.breaker.overdue_least or len(health.ring) < policy.timeout.warm:
             return None
         now = self._clock.mono()
+        expected = Micros(max(health.ring.p95_ms() * MILLISECOND, PRESSES))
+        # The oldest come first; while those are in time, nobody has to look at all of them.
+        oldest = islice(flying.values(), policy.breaker.overdue_least)
+        if any(flight.age(now) <= expected for flight in oldest):
+            return None
         trip = breaker.overdue(
-            [flight.age(now) for flight in health.flying.values()],
-            expected=Micros(health.ring.p95_ms() * MILLISECOND), settled=health.outcomes(),
-            policy=health.policy.breaker, now=self._clock.wall(),
+            [flight.age(now) for flight in flying.values()], expected=expected,
+            settled=health.outcomes(), policy=policy.breaker, now=self._clock.wall(),
         )  # fmt: skip
         if trip is None:
             return None
@@ -359,7 +365,7 @@ class Gate:
         health = leave.health
         health.waiting.pop(leave.place, None)
         now = self._clock.mono()
-        health.flying[leave.place] = Flight(now)
+        health.flying[leave.place] = Flight()
         leave.queued = Micros(now - began)
         limit = health.limit()
         leave.usual = health.usual()

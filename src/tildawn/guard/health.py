@@ -52,20 +52,21 @@ class Flight:
 
     __slots__ = ("attempt", "sent")
 
-    def __init__(self, sent: Micros) -> None:
-        """It has leave to be sent, at an instant of the steady clock."""
-        self.sent = sent
-        #: Known once it is being made.
+    def __init__(self) -> None:
+        """It has leave; nothing of it has been sent."""
+        #: When it was sent (steady clock), and as what.
+        self.sent = Micros(0)
         self.attempt: Attempt | None = None
 
     def age(self, now: Micros) -> Micros:
-        """How long the other side has had it: without its time in our queue for a connection.
+        """How long the other side has had it: without our disk, and our queue for a connection.
 
         Raises:
             Nothing.
         """
-        queued = 0 if self.attempt is None else queue_time(self.attempt.wire, now)
-        return Micros(now - self.sent - queued)
+        if self.attempt is None:
+            return Micros(0)
+        return Micros(now - self.sent - queue_time(self.attempt.wire, now))
 
 
 class Health:

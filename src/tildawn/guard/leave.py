@@ -39,4 +39,4 @@ class Pass(msgspec.Struct, kw_only=True):
         """
         flight = self.health.flying.get(self.place)
         if flight is not None:
-            flight.attempt = attempt
+            flight.attempt, flight.sent = attempt, self.health.clock.mono()
