@@ -16,7 +16,7 @@ example, is an answer of the ledger and not an error.
     ├─ InDoubt        effect unknown  it may have happened
     │  ├─ CallInDoubt  CommitInDoubt
     └─ Broken         effect none     the house cannot be trusted or used as it is
-       ├─ LedgerBroken  HouseLocked  HouseTooNew  HouseUnusable  StoreFull
+       ├─ LedgerBroken  ProofBroken  HouseLocked  HouseTooNew  HouseUnusable  StoreFull
        └─ ReplayMismatch
 """
 
@@ -236,6 +236,12 @@ class LedgerBroken(Broken):
     """The ledger does not verify."""
 
     code = "ledger-broken"
+
+
+class ProofBroken(Broken):
+    """A proof or a signature does not hold."""
+
+    code = "proof-broken"
 
 
 class HouseLocked(Broken):

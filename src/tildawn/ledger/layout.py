@@ -16,5 +16,15 @@ class Layout:
         self.pen = folder / "pen"
         self.key = folder / "keys" / "house.key"
         self.blobs = folder / "blobs"
+        #: Signs checkpoints; a second copy of the newest checkpoint stands beside the database.
+        self.signing_key = folder / "keys" / "signing.key"
+        self.checkpoint = folder / "marks" / "checkpoint"
+        #: A log in the layout of tlog-tiles: segments with their manifests.
+        self.archive = folder / "archive"
+        self.snapshots = folder / "snapshots"
+        #: The projections folded a second time, to compare with.
+        self.shadow = folder / "shadow.db"
+        #: Space that is given back when the disk is full.
+        self.ballast = folder / "ballast"
         #: Says that there was a first fact, so that a lost database is not taken for a new house.
         self.founded = folder / "marks" / "founded"

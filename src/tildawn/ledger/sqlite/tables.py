@@ -20,8 +20,11 @@ Key = tuple[type[Row] | int | str, ...]
 """The type of a row and the values of its key: the name of a row in memory."""
 
 OWN_TABLES = frozenset(
-    {"fact", "run_fact", "payload", "blob_use", "head", "mark", "verified", "kind", "meta"}
-)
+    {
+        "fact", "run_fact", "payload", "blob_use", "head", "mark", "verified", "kind", "meta",
+        "checkpoint", "archive",
+    }
+)  # fmt: skip
 
 _COLUMN = {int: "INTEGER", str: "TEXT", bytes: "BLOB"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
