@@ -255,7 +255,7 @@ def test_a_house_of_a_newer_version_is_refused(house: Open, folder: Path, change
     other.execute(change)
     other.close()
 
-    with pytest.raises(HouseTooNew, match="knows 1"):
+    with pytest.raises(HouseTooNew, match="this Tildawn knows"):
         house()
 
 

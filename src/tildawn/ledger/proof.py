@@ -84,9 +84,7 @@ def prove_inclusion(subtree: Subtree, index: int, size: int) -> tuple[bytes, ...
     return tuple(reversed(path))
 
 
-def check_inclusion(
-    leaf: bytes, index: int, size: int, root: bytes, path: Sequence[bytes]
-) -> None:
+def check_inclusion(leaf: bytes, index: int, size: int, root: bytes, path: Sequence[bytes]) -> None:
     """Whether the leaf is in the tree at that place.
 
     Raises:
@@ -102,13 +100,10 @@ def check_inclusion(
             raise ProofBroken(message)
         if low & 1 or low == last:
             found = node(hash_, found)
-            while not low & 1 and low:
-                low >>= 1
-                last >>= 1
+            low, last = _raised(low, last)
         else:
             found = node(found, hash_)
-        low >>= 1
-        last >>= 1
+        low, last = low >> 1, last >> 1
     if last or found != root:
         message = f"entry {index} is not shown to be in the tree of {size}"
         raise ProofBroken(message)
@@ -189,8 +184,7 @@ def _walk(old: int, size: int, old_root: bytes, path: Sequence[bytes]) -> tuple[
         raise ProofBroken(message)
     low, last = old - 1, size - 1
     while low & 1:
-        low >>= 1
-        last >>= 1
+        low, last = low >> 1, last >> 1
     first = second = hashes[0]
     for hash_ in hashes[1:]:
         if last == 0:
@@ -198,14 +192,18 @@ def _walk(old: int, size: int, old_root: bytes, path: Sequence[bytes]) -> tuple[
             raise ProofBroken(message)
         if low & 1 or low == last:
             first, second = node(hash_, first), node(hash_, second)
-            while not low & 1 and low:
-                low >>= 1
-                last >>= 1
+            low, last = _raised(low, last)
         else:
             second = node(second, hash_)
-        low >>= 1
-        last >>= 1
+        low, last = low >> 1, last >> 1
     if last:
         message = "the proof of consistency is too short"
         raise ProofBroken(message)
     return first, second
+
+
+def _raised(low: int, last: int) -> tuple[int, int]:
+    """Where a right-hand node, or the last one of its level, meets a left-hand brother."""
+    while low and not low & 1:
+        low, last = low >> 1, last >> 1
+    return low, last

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import apsw
 
-from tildawn.errors import HouseTooNew, LedgerBroken
+from tildawn.errors import LedgerBroken
 from tildawn.facts.fact import Registry
 from tildawn.ledger.chain import GENESIS, Frontier, leaf_of, link
 from tildawn.ledger.fold import Projection
@@ -18,7 +18,7 @@ from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.compare import compare_schema, compare_tables
 from tildawn.ledger.sqlite.connection import Columns, Database, connect, opening_error
 from tildawn.ledger.sqlite.content import Content
-from tildawn.ledger.sqlite.migrate import schema_of, scripts
+from tildawn.ledger.sqlite.migrate import schema_of
 from tildawn.ledger.sqlite.rebuild import changed
 from tildawn.ledger.sqlite.store import MARK_EVERY
 from tildawn.ledger.verdict import State, Verdict
@@ -103,11 +103,9 @@ class Audit:
         if found != [("ok",)]:
             message = "SQLite finds the file damaged: " + "; ".join(str(row[0]) for row in found)
             raise LedgerBroken(message)
-        newest = scripts()[-1][0]
-        have = schema_of(database)
-        if have != newest:
-            message = f"the schema says {have}; this Tildawn knows {newest}"
-            raise LedgerBroken(message) if have == 0 else HouseTooNew(message)
+        if schema_of(database) == 0:
+            message = "the file holds no ledger"
+            raise LedgerBroken(message)
 
     def _head(self, database: Database) -> Columns:
         rows = database.execute("SELECT size, chain, frontier, epoch FROM head").fetchall()

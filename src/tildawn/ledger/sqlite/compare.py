@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 
 from tildawn.errors import LedgerBroken
 from tildawn.ledger.sqlite.connection import Columns, Database
-from tildawn.ledger.sqlite.migrate import scripts
+from tildawn.ledger.sqlite.migrate import schema_of, scripts
 from tildawn.ledger.sqlite.projector import Memory
 from tildawn.ledger.sqlite.tables import OWN_TABLES, Shape
 
@@ -21,15 +21,20 @@ DIFFERENCES_MAX = 20
 
 
 def compare_schema(database: Database, shapes: Iterable[Shape]) -> None:
-    """Whether tables, triggers and indexes are those this version makes.
+    """Whether tables, triggers and indexes are those that its schema has.
+
+    A house that an older version left, and that nobody has opened since, has an older schema.
 
     Raises:
         LedgerBroken: one is missing, added or changed.
+        HouseTooNew: a newer version of Tildawn made the schema.
     """
     made = cast("Database", apsw.Connection(":memory:"))
     listed = list(shapes)
-    for _, sql in scripts():
-        made.execute(sql).fetchall()
+    have = schema_of(database)
+    for number, sql in scripts():
+        if number <= have:
+            made.execute(sql).fetchall()
     for shape in listed:
         for statement in shape.create:
             made.execute(statement).fetchall()
