@@ -13,9 +13,11 @@ from tildawn.facts.fact import Fact, RawFact, Registry
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.chain import Frontier
 from tildawn.ledger.fold import Row
+from tildawn.ledger.note import Note, parse_note
 from tildawn.ledger.sqlite.connection import Database, Value
 from tildawn.ledger.sqlite.store import SLOTS, run_key
 from tildawn.ledger.sqlite.tables import Shape
+from tildawn.ledger.sqlite.tree import Tree
 from tildawn.units import Epoch, Seq
 
 
@@ -53,6 +55,7 @@ class Reader:
         self._registry = registry
         self._shapes = shapes
         self._blobs = blobs
+        self._tree: Tree | None = None
 
     def get(self, row: type[R], *key: int | str) -> R | None:
         """The row with that whole key, or None.
@@ -134,6 +137,48 @@ class Reader:
         ).fetchall()
         root = Frontier.load(size, packed).root()
         return Head(size=Seq(size), chain=chain.hex(), root=root.hex(), epoch=Epoch(epoch))
+
+    def tree(self) -> Tree:
+        """The tree over the facts of this moment: its roots and proofs, of every earlier size.
+
+        Raises:
+            Nothing.
+        """
+        if self._tree is None:
+            self._tree = Tree(self._database)
+        return self._tree
+
+    def inclusion(self, seq: int, size: int) -> tuple[bytes, ...]:
+        """The proof that a fact is in the first ``size`` facts; nearest hash first.
+
+        Raises:
+            BadValue: there is no such fact in a ledger of that size, or it is not that long.
+            LedgerBroken: a leaf or a mark is missing.
+        """
+        return self.tree().inclusion(seq, size)
+
+    def consistency(self, old: int, size: int) -> tuple[bytes, ...]:
+        """The proof that the ledger of ``size`` facts has grown from that of ``old``.
+
+        Raises:
+            BadValue: the older one is larger, or the ledger is not that long.
+            LedgerBroken: a leaf or a mark is missing.
+        """
+        return self.tree().consistency(old, size)
+
+    def checkpoint(self, at_most: int | None = None) -> Note | None:
+        """The newest signed checkpoint, or the newest of at most that size; None without one.
+
+        It is as recorded: nothing of it is verified.
+
+        Raises:
+            ProofBroken: what is recorded is no signed note.
+        """
+        bound = 2**63 - 1 if at_most is None else at_most
+        sql = "SELECT note FROM checkpoint WHERE size <= ? ORDER BY size DESC LIMIT 1"
+        for (text,) in self._database.execute(sql, (bound,)):
+            return parse_note(text)
+        return None
 
     def fact(self, seq: Seq) -> tuple[Fact | RawFact, bytes]:
         """The fact at a position, and its bytes.
