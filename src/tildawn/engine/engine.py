@@ -125,7 +125,8 @@ class Engine:
         self._stopping = False
         self._waiting = 0
         self._look_at = Micros(0)
-        self.paused = False
+        #: Why nothing new may begin now, or an empty text; asked at each look for runs.
+        self.stopped: Callable[[], str] = str
 
     # -- life ----------------------------------------------------------------------------
 
@@ -220,7 +221,7 @@ class Engine:
 
     def _dispatch(self) -> None:
         self._dispatching = False
-        if self._stopping or self.paused:
+        if self._stopping or self.stopped():
             return
         free = self.limits.resident - len(self.residents) - len(self._starting)
         with self.ledger.read() as reader:

@@ -209,6 +209,23 @@ def _pen(patient: Patient) -> Check:
     return _ok("pen", f"process {holder.pid} took it last, build {holder.build}")
 
 
+def _work(patient: Patient) -> Check:
+    """Whether new work may begin."""
+    if not Layout(patient.folder).database.is_file():
+        return Check(name="work", verdict=State.NOT_RUN, saw="there is no house yet")
+    from tildawn.runtime.house import House  # noqa: PLC0415 - loads the engine
+    from tildawn.runtime.stops import stops_of  # noqa: PLC0415
+
+    opened = House.open(patient.folder, patient.settings, mode="read", clock=patient.clock)
+    with opened as house, house.ledger.read() as reader:
+        found = stops_of(reader, patient.folder)
+    if not found:
+        return _ok("work", "may begin")
+    return Check(name="work", verdict=State.FAIL,
+                 saw="; ".join(f"{stop.says} [{stop.name}]" for stop in found),
+                 advice="; ".join(stop.next for stop in found))  # fmt: skip
+
+
 async def _provider(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Check:
     if not settings.provider.name:
         return Check(name="provider", verdict=State.NOT_RUN, saw="none is set",
@@ -265,4 +282,5 @@ _LOOKS: Mapping[str, Callable[[Patient], Check]] = {
     "keys": _keys,
     "clock": _clock,
     "pen": _pen,
+    "work": _work,
 }

@@ -15,6 +15,7 @@ from tildawn.errors import HouseUnusable
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
 from tildawn.runtime.setting import Settings
+from tildawn.runtime.stops import Stops
 from tildawn.runtime.task import HouseTasks
 from tildawn.runtime.version import BUILD
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY, engine_of, owner_of
@@ -45,6 +46,8 @@ class House:
             ledger, tasks=self.tasks, clock=clock, settings=settings.engine, context=self._context,
             folder=folder,
         )  # fmt: skip
+        self.stops = Stops(ledger, folder, wake=self.engine.wake)
+        self.engine.stopped = self.stops.why
         self.owner = owner_of(self.engine, self.ids)
         #: Whether the engine has been started.
         self.working = False

@@ -18,6 +18,7 @@ from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
 from tildawn.runtime.repair.queue import Rounds, queue_damage
+from tildawn.runtime.stops import Stops
 from tildawn.units import MILLISECOND, SECOND, Micros
 from tildawn.watch.review import due_reviews
 
@@ -50,12 +51,19 @@ class Turning:
     """What the loops turn on."""
 
     def __init__(
-        self, ledger: Ledger, door: Door, clock: Clock, *, prober: Prober | None = None
+        self,
+        ledger: Ledger,
+        door: Door,
+        clock: Clock,
+        *,
+        prober: Prober | None = None,
+        stops: Stops | None = None,
     ) -> None:
         """Take the open house's parts, and look at the clocks for the first time."""
         self.ledger = ledger
         self.door = door
         self.prober = prober
+        self.stops = stops
         self.rounds = Rounds(ledger)
         self.clock = clock
         self.wall, self.mono = clock.wall(), clock.mono()
@@ -117,6 +125,16 @@ async def watch_clock(on: Turning) -> None:
         await on.ledger.append([on.ledger.draft(ClockJumped(by_ms=apart // MILLISECOND))])
 
 
+async def look_for_stops(on: Turning) -> None:
+    """Look whether new work may begin; the engine goes by what was found.
+
+    Raises:
+        TildawnError: the house cannot be read.
+    """
+    if on.stops is not None:
+        on.stops.look()
+
+
 async def sweep(on: Turning) -> None:
     """Remove blobs that no fact names and whose day of grace is over.
 
@@ -173,6 +191,13 @@ LOOPS: tuple[Loop, ...] = (
         period=LOOK,
         leaves="a sleep that is not on record",
         turn=watch_clock,
+    ),
+    Loop(
+        name="stops",
+        owner="runtime",
+        period=LOOK,
+        leaves="nothing: what stops work is on record or on the disk",
+        turn=look_for_stops,
     ),
     Loop(
         name="sweep",

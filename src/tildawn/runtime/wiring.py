@@ -15,7 +15,18 @@ from tildawn.engine.queue import Limits
 from tildawn.engine.task import Tasks
 from tildawn.engine.watchdog import Kept, Watchdog, ends_process
 from tildawn.errors import BadValue
-from tildawn.facts import call, house, letter, night, picture, route, run, step, task
+from tildawn.facts import (
+    call,
+    house,
+    letter,
+    night,
+    picture,
+    quarantine,
+    route,
+    run,
+    step,
+    task,
+)
 from tildawn.facts.fact import Registry
 from tildawn.guard.bypass import task_code
 from tildawn.guard.recover import resolution
@@ -27,6 +38,7 @@ from tildawn.projections.house import HOUSE
 from tildawn.projections.letter import LETTER
 from tildawn.projections.night import NIGHT
 from tildawn.projections.picture import PICTURE
+from tildawn.projections.quarantine import QUARANTINE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN, RunRow
 from tildawn.projections.step import STEP
@@ -48,12 +60,13 @@ REGISTRY = Registry(
         *picture.KINDS,
         *letter.KINDS,
         *night.KINDS,
+        *quarantine.KINDS,
     ]
 )
 """Every kind of fact that a house of this version understands."""
 
 PROJECTIONS: tuple[Projection, ...] = (
-    HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT,
+    HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""
 

@@ -58,10 +58,13 @@ async def working(
     house.furnish(context)
     for make_ready in prepare:
         make_ready(house.engine)
-    turning = Turning(house.ledger, outside.door, house.clock, prober=outside.prober)
+    turning = Turning(
+        house.ledger, outside.door, house.clock, prober=outside.prober, stops=house.stops
+    )
     try:
         # Children of the last holder are gone before any run that had one begins again.
         await clear_up(turning)
+        house.stops.look()
         await house.engine.start()
         house.working = True
         async with _turning(turning):

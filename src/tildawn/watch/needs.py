@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from tildawn.projections.quarantine import quarantine_of
 from tildawn.projections.run import RunRow
 from tildawn.watch.collect import Collected
 from tildawn.watch.guarded import blocked_of
@@ -76,6 +77,7 @@ def needs_of(got: Collected, lines: Iterable[RunLine], times: Times) -> tuple[Ne
         for line in listed
         if line.verdict in {Verdict.HELD, Verdict.UNKNOWN} and line.run in rows
     ]
+    needs = [*_quarantined(got, times), *needs]
     needs += [_beside(got, run, listed, times) for run in got.beside]
     needs += [_refuted(line) for line in listed if line.verdict is Verdict.REFUTED]
     needs += blocked_of(got)
@@ -243,6 +245,38 @@ def _of_night(got: Collected, lines: tuple[RunLine, ...], times: Times) -> list[
             choices=choices,
             meanwhile="If you do nothing: they stay as they are.",
             seqs=(seq,) if seq >= 0 else (),
+        )
+    ]
+
+
+def _quarantined(got: Collected, times: Times) -> list[Need]:
+    """The house itself, when it is read and not worked in: before everything else."""
+    row = quarantine_of(got.reader)
+    if row is None:
+        return []
+    return [
+        Need(
+            number=0,
+            verdict=None,
+            question="The house is in quarantine: no new work begins. May it go on?",
+            about=Said(),
+            name="quarantine",
+            body=f"It has been since {times.when(row.at)}.",
+            detail=got.said(row.seq, 0),
+            choices=(
+                Choice(
+                    label="Look.",
+                    follows="Proves the ledger and every table, or says what differs.",
+                    command="tildawn verify",
+                ),
+                Choice(
+                    label="Go on.",
+                    follows="Work begins again; your reason is kept.",
+                    command='tildawn quarantine lift --reason "…"',
+                ),
+            ),
+            meanwhile="If you do nothing: what is queued stays queued.",
+            seqs=(row.seq,),
         )
     ]
 

@@ -135,6 +135,9 @@ def _status(found: house.Status) -> Iterator[str]:
         yield f"Process {found.holder} holds the pen since {since} {times.zone}."
     else:
         yield f"Nobody works here; the pen was last held until {since} {times.zone}."
+    for stop in found.stops:
+        yield f"No new work begins: {one_line(stop.says, 500)} [{stop.name}]"
+        yield f"Next: {stop.next}"
     if found.runs:
         yield "Runs: " + ", ".join(f"{number} {name}" for name, number in found.runs.items()) + "."
     else:

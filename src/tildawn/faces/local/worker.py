@@ -34,6 +34,7 @@ from tildawn.runtime.logbook import Secrets, end_log, keep_log, secrets_in
 from tildawn.runtime.operation import Desk, refusal_of
 from tildawn.runtime.operations.house import LEAVE
 from tildawn.runtime.plan import Compiled
+from tildawn.runtime.stops import told
 from tildawn.runtime.surroundings import key_variable
 from tildawn.runtime.working import working
 from tildawn.units import SECOND, Micros
@@ -153,6 +154,7 @@ class _Worker:
         house, loop = self._house, asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, self._leave)
+        house.stops.on_change.append(lambda stops: say(told(stops)))
         async with (
             listening(socket_path(house.folder), application(self._desk)),
             working(house, env=os.environ, prepare=[prepare]),

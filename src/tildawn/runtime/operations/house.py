@@ -20,6 +20,7 @@ from tildawn.runtime.logbook import lines
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.operations.naming import run_meant
 from tildawn.runtime.operations.showing import fact_line
+from tildawn.runtime.stops import Stop, stops_of
 from tildawn.runtime.version import BUILD
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.units import Micros, Seq
@@ -66,6 +67,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     #: For which routes runs wait, until when and why.
     waits: tuple[Waiting, ...]
     night: NightNow | None
+    #: Why no new work begins; empty when it may.
+    stops: tuple[Stop, ...] = ()
 
 
 _RUNS = (
@@ -102,6 +105,7 @@ async def _status(desk: Desk, _: Nothing) -> Status:
                 number=night.number, state=night.state, planned=night.planned,
                 simulated=bool(night.simulated),
             ),
+            stops=stops_of(reader, house.folder),
         )  # fmt: skip
 
 
