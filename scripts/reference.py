@@ -15,7 +15,18 @@ from pathlib import Path
 import msgspec
 
 from tildawn.faces.catalog import OPERATIONS
-from tildawn.facts import call, house, letter, night, picture, route, run, step, task
+from tildawn.facts import (
+    call,
+    house,
+    letter,
+    night,
+    picture,
+    quarantine,
+    route,
+    run,
+    step,
+    task,
+)
 from tildawn.facts.fact import FactData
 from tildawn.runtime.setting import SETTINGS, shown
 
@@ -113,6 +124,7 @@ FACT_GROUPS = (
     ("Routes", route.KINDS),
     ("Dead letters", letter.KINDS),
     ("Pictures and their repair", picture.KINDS),
+    ("Quarantine", quarantine.KINDS),
 )
 
 

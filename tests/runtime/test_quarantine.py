@@ -4,8 +4,9 @@ What it is not: what puts a house there; that is beside the ledger.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -28,6 +29,9 @@ from tildawn.runtime.stops import Stop, told
 from tildawn.runtime.working import working
 from tildawn.testing.clock import ManualClock
 from tildawn.watch.build import build_report
+
+
+T = TypeVar("T")
 
 
 @task
@@ -66,6 +70,15 @@ def desk(house: House) -> Desk:
     """What an operation gets."""
     config = load(house.folder.parent, environ={})
     return Desk(config, house.clock, folder=house.folder, house=house)
+
+
+def answered(asked: Awaitable[T]) -> T:
+    """The answer of an operation, on a loop of its own."""
+
+    async def wait() -> T:
+        return await asked
+
+    return asyncio.run(wait())
 
 
 async def settled(house: House, done: Callable[[], bool], turns: int = 200) -> bool:
@@ -135,7 +148,7 @@ def test_whoever_watches_hears_of_a_stop_once_and_of_its_end(folder: Path) -> No
         quarantine(house, "row 7 of table note")
         house.stops.look()
         house.stops.look()
-        asyncio.run(quarantines.LIFT.run(desk(house), quarantines.LiftInput(reason="looked at it")))
+        answered(quarantines.LIFT.run(desk(house), quarantines.LiftInput(reason="looked at it")))
 
     assert [len(stops) for stops in heard] == [1, 0]
     assert "row 7 of table note" in told(heard[0])
@@ -148,7 +161,7 @@ def test_status_doctor_and_report_name_the_quarantine(folder: Path) -> None:
     with opened(folder) as house:
         quarantine(house, "row 7 of table note")
     with House.open(folder, Settings(), mode="read", clock=ManualClock()) as house:
-        status = asyncio.run(operations.STATUS.run(desk(house), operations.Nothing()))
+        status = answered(operations.STATUS.run(desk(house), operations.Nothing()))
         with house.ledger.read() as reader:
             report = build_report(
                 reader, night=None, now=house.clock.wall(), alive=False, build="test"
@@ -169,7 +182,7 @@ def test_lifting_takes_a_reason_and_a_quarantine(folder: Path) -> None:
     with opened(folder) as house:
         for reason in ("", "there is none"):
             with pytest.raises(Misused):
-                asyncio.run(quarantines.LIFT.run(desk(house), quarantines.LiftInput(reason=reason)))
+                answered(quarantines.LIFT.run(desk(house), quarantines.LiftInput(reason=reason)))
 
 
 def test_two_findings_are_one_quarantine_and_end_together(folder: Path) -> None:
@@ -177,7 +190,7 @@ def test_two_findings_are_one_quarantine_and_end_together(folder: Path) -> None:
     with opened(folder) as house:
         quarantine(house)
         quarantine(house)
-        after = asyncio.run(
+        after = answered(
             quarantines.LIFT.run(desk(house), quarantines.LiftInput(reason="looked at both"))
         )
 

@@ -41,6 +41,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL
 from tildawn.projections.house import HOUSE
 from tildawn.projections.night import NIGHT
+from tildawn.projections.quarantine import QUARANTINE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN
 from tildawn.projections.step import STEP
@@ -56,7 +57,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 REGISTRY = Registry(
     (*house.KINDS, *run.KINDS, *step.KINDS, *call.KINDS, *route.KINDS, *night.KINDS)
 )
-PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE)
+PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE)
 
 
 def instant(text: str, *, zone: ZoneInfo = BERLIN) -> Micros:
