@@ -115,6 +115,7 @@ BARS = (
         Bar(workload="guard", figure=f"{name}_us", unit="µs", title=f"beside it: {title}")
         for name, title in (
             ("rules", "the same without the attempt's own task and its limit"),
+            ("task", "nothing but a task, made and awaited"),
             ("bare", "nothing but `await`"),
             ("stack", "tenacity + purgatory + asyncio.timeout"),
             ("timeout", "asyncio.timeout"),
@@ -142,7 +143,15 @@ BARS = (
     ),
     Bar(
         workload="fallback", figure="import_ms", unit="ms", limit=40,
-        title="`import tildawn.guard.call`",
+        title="`import tildawn.guard`",
+    ),
+    Bar(
+        workload="fallback", figure="import_all_ms", unit="ms",
+        title="`import tildawn.guard.call`, which brings everything of it",
+    ),
+    Bar(
+        workload="fallback", figure="import_floor_ms", unit="ms",
+        title="beside it: `import asyncio, msgspec`",
     ),
     Bar(
         workload="nights", figure="steady_percent", unit="%", limit=0.5,

@@ -56,11 +56,13 @@ async def picture(ctx: Context, number: int) -> None:
 
 
 def measure(order: Order) -> dict[str, float]:
-    """Milliseconds from the decision to the answer; bytes of a route; milliseconds of an import."""
+    """Milliseconds from the decision to the answer; bytes of a route; milliseconds of imports."""
     took = asyncio.run(_served(order))
     return {
         "p50_ms": percentile(took, 0.5), "p95_ms": percentile(took, 0.95), "max_ms": max(took),
-        "state_bytes": float(_state_bytes()), "import_ms": _import_ms(order.sizes.starts),
+        "state_bytes": float(_state_bytes()), "import_ms": _import_ms("tildawn.guard", order.sizes.starts),
+        "import_all_ms": _import_ms("tildawn.guard.call", order.sizes.starts),
+        "import_floor_ms": _import_ms("asyncio, msgspec", order.sizes.starts),
     }  # fmt: skip
 
 
@@ -110,10 +112,10 @@ def _state_bytes() -> int:
     return sum(len(one) if isinstance(one, bytes) else len(str(one).encode()) for one in values)
 
 
-def _import_ms(starts: int) -> float:
-    """The fastest of a few: the guard alone in a fresh interpreter."""
+def _import_ms(modules: str, starts: int) -> float:
+    """The fastest of a few: these modules alone in a fresh interpreter."""
     code = (
-        "import time; began = time.perf_counter(); import tildawn.guard.call;"
+        f"import time; began = time.perf_counter(); import {modules};"
         " print(time.perf_counter() - began)"
     )
     took = [

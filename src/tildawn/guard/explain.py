@@ -13,7 +13,7 @@ from tildawn.guard.policy import Mode, RatePolicy, RoutePolicy
 from tildawn.ledger.reader import Reader
 from tildawn.projections.attempts import DAY, outcomes, probes, samples
 from tildawn.projections.route import HealthRow, OutageRow, WordRow, health_of, outages, word_of
-from tildawn.projections.slo import delay_of, last_outcomes
+from tildawn.projections.slo import delay_of, last_outcomes, own_delay
 from tildawn.units import MILLISECOND, SECOND, Micros
 
 
@@ -260,13 +260,11 @@ def _outages(reader: Reader, route: str, now: Micros) -> tuple[Outage, ...]:
 def _outage(reader: Reader, row: OutageRow, now: Micros) -> Outage:
     delay = delay_of(reader, row.route, row.began_seq)
     end = row.ended or now
-    since_dead = max(end - row.dead_at, 0)
-    bound = delay.wait_us if delay is not None and delay.wait_us else since_dead
     return Outage(
         began=row.began, ended=row.ended, cause=row.cause,
         why=delay.why if delay is not None else "", blocked=bool(row.blocked),
         checks=row.checks, probes=row.probes, open_us=max(end - row.began, 0),
-        excess_us=0 if row.blocked else min(since_dead, bound),
+        excess_us=own_delay(row, delay, end),
         passed=delay.passed if delay is not None else 0, seq=row.began_seq,
     )  # fmt: skip
 

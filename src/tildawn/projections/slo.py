@@ -13,7 +13,7 @@ import msgspec
 
 from tildawn.ledger.reader import Reader
 from tildawn.projections.attempts import Outcome, outcomes
-from tildawn.projections.route import health_of
+from tildawn.projections.route import OutageRow, health_of
 from tildawn.projections.traffic import (
     MINUTE,
     PROBES,
@@ -162,6 +162,25 @@ def delay_of(reader: Reader, route: str, began_seq: int) -> DelayRow | None:
         Nothing.
     """
     return reader.get(DelayRow, route, began_seq)
+
+
+def own_delay(outage: OutageRow, delay: DelayRow | None, end: int) -> Micros:
+    """How much of an outage was our own delay: at most our wait after it was last seen dead.
+
+    It is `EXCESS_SQL` for one outage.
+
+    Args:
+        outage: of some route.
+        delay: what is known of its checks.
+        end: where the outage ended, or the end of what is looked at.
+
+    Raises:
+        Nothing.
+    """
+    if outage.blocked:
+        return Micros(0)  # a person had to do something
+    since_dead = max(end - outage.dead_at, 0)
+    return Micros(min(since_dead, delay.wait_us if delay and delay.wait_us else since_dead))
 
 
 def state_at(reader: Reader, route: str, seq: int) -> tuple[str, Micros]:

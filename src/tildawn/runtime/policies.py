@@ -117,16 +117,26 @@ def check(routes: Mapping[str, RouteSettings]) -> None:
         BadSetting: with the route, what is wrong, and what is allowed.
     """
     for pattern, said in routes.items():
-        for wrong in _wrong(said):
+        for wrong in (*_wrong_pattern(pattern), *_wrong(said)):
             message = f'[route."{pattern}"]: {wrong}'
             raise BadSetting(message, hint="tildawn config --explain")
+
+
+def _wrong_pattern(pattern: str) -> Iterator[str]:
+    # A bracket that is not closed stands for itself, which nobody means.
+    if pattern.count("[") != pattern.count("]"):
+        yield "the name has a bracket that is not closed"
+    if not pattern.strip() or pattern != pattern.strip():
+        yield "the name is empty, or has a space at its ends"
 
 
 def _wrong(said: RouteSettings) -> Iterator[str]:
     yield from _wrong_times(said)
     breaker = BreakerPolicy()
-    if (said.least or breaker.least) > (said.window or breaker.window):
-        yield "least is above window"
+    window = said.window or breaker.window
+    for name in ("least", "in_a_row"):
+        if (getattr(said, name) or getattr(breaker, name)) > window:
+            yield f"{name} is above window"
     if said.limiter and (said.burst or said.every):
         yield "limiter names what burst and every say again; give one of them"
     if (said.burst is None) != (said.every is None):
@@ -141,6 +151,10 @@ def _wrong_times(said: RouteSettings) -> Iterator[str]:
         yield "timeout_least is above timeout"
     if said.deadline is not None and said.timeout is not None and said.deadline < said.timeout:
         yield "deadline is below timeout; one attempt alone may take longer than its call"
+    if said.timeout or said.kind:  # otherwise the class that each call brings says how long
+        for name in ("timeout_cold", "timeout_first", "timeout_idle"):
+            if (getattr(said, name) or 0) > timeout.most:
+                yield f"{name} is above timeout"
     if (said.check_first or 0) > (said.check_longest or RecoveryPolicy().longest):
         yield "check_first is above check_longest"
 

@@ -10,6 +10,7 @@ import msgspec
 from tildawn.projections.route import HealthRow, OutageRow, outages
 from tildawn.projections.slo import (
     delay_of,
+    own_delay,
     paid_probes,
     reviews,
     served_instead,
@@ -138,7 +139,6 @@ def _outages(got: Collected, since: Micros, until: Micros) -> list[OutageRow]:
 def _outage(got: Collected, row: OutageRow, since: Micros, until: Micros) -> OutageLine:
     delay = delay_of(got.reader, row.route, row.began_seq)
     end = min(row.ended or until, until)
-    dead = max(end - row.dead_at, 0)
     paid = paid_probes(got.reader, row.route, since=Micros(row.began), until=Micros(end))
     line = OutageLine(
         route=one_line(row.route),
@@ -146,7 +146,7 @@ def _outage(got: Collected, row: OutageRow, since: Micros, until: Micros) -> Out
         ended=row.ended,
         sentence="",
         open=max(end - max(row.began, since), 0),
-        excess=0 if row.blocked else min(dead, delay.wait_us if delay and delay.wait_us else dead),
+        excess=own_delay(row, delay, end),
         because=one_line(delay.why if delay is not None else "")
         or CAUSES.get(row.cause, one_line(row.cause)),
         blocked=bool(row.blocked),

@@ -7,7 +7,7 @@ the house, ``post`` would run once no older version can come back.
 """
 
 import re
-from importlib import resources
+from pathlib import Path
 
 from tildawn.errors import HouseTooNew, LedgerBroken
 from tildawn.ledger.sqlite.connection import Database
@@ -28,9 +28,8 @@ def scripts() -> list[tuple[int, str]]:
     Raises:
         Nothing.
     """
-    folder = resources.files("tildawn.ledger.sqlite") / "schema"
     found: list[tuple[int, str]] = []
-    for file in folder.iterdir():
+    for file in Path(__file__).with_name("schema").iterdir():
         match = _NAME.fullmatch(file.name)
         if match:
             found.append((int(match[1]), file.read_text(encoding="utf-8")))
