@@ -16,6 +16,7 @@ from tildawn.runtime.operations import (
     route,
     run,
     showing,
+    snapshot,
 )
 
 
@@ -44,6 +45,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     route.EVENTS,
     report.REPORT,
     house.VERIFY,
+    snapshot.SNAPSHOT,
+    snapshot.SNAPSHOTS,
     repair.REPAIR_PLAN,
     repair.REPAIR_APPLY,
     quarantine.QUARANTINE,

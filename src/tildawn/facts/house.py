@@ -1,4 +1,4 @@
-"""Facts about the house itself: founding, pen, verification, machine.
+"""Facts about the house itself: founding, pen, verification, snapshots, restores, machine.
 
 What it is not: anything about work.
 """
@@ -36,6 +36,62 @@ class TailVerified(FactData, frozen=True):
     to: int
 
 
+class SnapshotTaken(FactData, frozen=True):
+    """A snapshot was taken, opened again and verified; before that it does not count.
+
+    Not projected: the folders themselves say which snapshots there are.
+
+    ``name`` is its folder, ``size`` how many facts it has, ``manifest`` the SHA-256 of its
+    manifest.  ``why`` is night, asked, upgrade, erasure or restore.
+    """
+
+    name: str
+    size: int
+    root: str
+    manifest: str
+    size_bytes: int
+    why: str
+    #: Blobs that were missing or damaged in the house, and so are in the snapshot.
+    damaged: int = 0
+    reason: str = ""
+
+    PAYLOADS = ("reason",)
+
+
+class SnapshotDropped(FactData, frozen=True):
+    """A snapshot, or a ledger that a restore had put aside, was removed: for age or erasure.
+
+    Not projected: the folders themselves say which snapshots there are.
+    """
+
+    name: str
+    why: str
+
+
+class HouseRestored(FactData, frozen=True):
+    """The house went back to an earlier state; the log goes on under another name.
+
+    The facts before this one are those of the log ``from_name``, which had ``from_size`` facts
+    (0 where it could not be read) with the root ``from_root``.  The pen goes on from ``epoch``,
+    the highest that was seen anywhere.
+    """
+
+    name: str
+    from_name: str
+    from_size: int
+    from_root: str
+    epoch: int
+    #: Where the facts were taken from: ledger, or the name of a snapshot.
+    source: str
+    #: Runs that were held because what was left may have happened.
+    held: int = 0
+    #: Payloads that had been erased later, and stay erased.
+    erased: int = 0
+    reason: str = ""
+
+    PAYLOADS = ("reason",)
+
+
 class MachineSlept(FactData, frozen=True):
     """Wall time moved on by ``slept_ms`` while no work could run."""
 
@@ -69,6 +125,9 @@ KINDS: tuple[type[FactData], ...] = (
     PenTaken,
     PenLaid,
     TailVerified,
+    SnapshotTaken,
+    SnapshotDropped,
+    HouseRestored,
     MachineSlept,
     ClockJumped,
     BlobsSwept,

@@ -24,6 +24,7 @@ from tildawn.ledger.keys import digester
 from tildawn.ledger.opening import Opened, Setup, note_founded, open_house
 from tildawn.ledger.pen import boot_id
 from tildawn.ledger.request import Done, Request
+from tildawn.ledger.snapshot import snapshot_taken
 from tildawn.ledger.sqlite.reader import Head, Reader
 from tildawn.ledger.sqlite.readers import Readers
 from tildawn.ledger.sqlite.store import Store
@@ -387,6 +388,8 @@ class Ledger:
                 )
             )
         )  # fmt: skip
+        if self._opened.kept is not None:
+            entries.append(self.draft(snapshot_taken(self._opened.kept)))
         size = store.tip().size
         if self._opened.checked_from < size:
             entries.append(self.draft(TailVerified(to=size)))

@@ -19,6 +19,7 @@ from tildawn.ledger.fold import Projection
 from tildawn.ledger.keys import make_key, read_key
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.pen import Pen
+from tildawn.ledger.snapshot import Snapshot, take
 from tildawn.ledger.sqlite.door import Door, open_to_read, open_to_write
 from tildawn.ledger.sqlite.store import Store
 from tildawn.units import Seq
@@ -40,7 +41,8 @@ class Opened(msgspec.Struct, kw_only=True):
 
     Without a pen it can only be read; ``refusal`` says why when it was to be written.
     ``checked_from`` is where the check of the tail began; ``first``
-    and ``last`` are the bodies of those facts, empty in a new house.
+    and ``last`` are the bodies of those facts, empty in a new house.  ``kept`` is the snapshot
+    that was taken before what an older version had made was changed.
     """
 
     layout: Layout
@@ -50,6 +52,7 @@ class Opened(msgspec.Struct, kw_only=True):
     store: Store | None = None
     refusal: HouseTooNew | None = None
     checked_from: Seq = Seq(0)
+    kept: Snapshot | None = None
     first: bytes = b""
     last: bytes = b""
 
@@ -121,9 +124,19 @@ def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
         make_key(layout.key, setup.ids)
     key = read_key(layout.key)
     blobs = Blobs(layout.blobs, setup.clock)
-    door = open_to_write(layout.database, setup.projections, setup.registry, vfs=setup.vfs)
+    opened = Opened(layout=layout, key=key, blobs=blobs, pen=pen)
+
+    def keep() -> None:
+        # A crash after this leaves one more snapshot, and the house as it was.
+        opened.kept = take(layout, clock=setup.clock, build=setup.build, why="upgrade")
+
+    # Files written in Python have no shared memory, so nobody can read such a house beside us.
+    beside = None if setup.vfs else keep
+    door = open_to_write(
+        layout.database, setup.projections, setup.registry, vfs=setup.vfs, keep=beside
+    )
     try:
-        return _checked(Opened(layout=layout, key=key, blobs=blobs, pen=pen), setup, door)
+        return _checked(opened, setup, door)
     except BaseException:
         door.close()
         raise

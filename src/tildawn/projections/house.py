@@ -13,6 +13,7 @@ from tildawn.facts.house import (
     BlobsSwept,
     ClockJumped,
     HouseFounded,
+    HouseRestored,
     LoopBlocked,
     MachineSlept,
     PenLaid,
@@ -90,6 +91,12 @@ def _found(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     yield Put(msgspec.structs.replace(row, name=said.name, format=said.format, founded_at=fact.at))
 
 
+def _restore(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    said = cast("HouseRestored", fact.data)
+    row = get(HouseRow, 0) or _UNFOUNDED
+    yield Put(msgspec.structs.replace(row, name=said.name, epoch=said.epoch))
+
+
 def _take(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     said = cast("PenTaken", fact.data)
     yield Put(msgspec.structs.replace(get(HouseRow, 0) or _UNFOUNDED, epoch=said.epoch))
@@ -146,6 +153,7 @@ HOUSE = Projection(
     tables=TABLES,
     folds={
         HouseFounded: _found,
+        HouseRestored: _restore,
         PenTaken: _take,
         PenLaid: _lay,
         TailVerified: _verify,

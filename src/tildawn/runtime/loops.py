@@ -19,6 +19,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
 from tildawn.runtime.repair.queue import Rounds, queue_damage
 from tildawn.runtime.stops import Stops
+from tildawn.runtime.snapshot import Keeper
 from tildawn.units import MILLISECOND, SECOND, Micros
 from tildawn.watch.review import due_reviews
 
@@ -58,8 +59,10 @@ class Turning:
         *,
         prober: Prober | None = None,
         stops: Stops | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         """Take the open house's parts, and look at the clocks for the first time."""
+        self.keeper = keeper
         self.ledger = ledger
         self.door = door
         self.prober = prober
@@ -156,6 +159,17 @@ async def look_at_pictures(on: Turning) -> None:
         _log.warning("%d pictures cannot be shown; tildawn repair --plan", count)
 
 
+async def take_snapshot(on: Turning) -> None:
+    """Take the snapshot of a night once it is due, and drop those whose time is over.
+
+    Raises:
+        OSError: the disk refuses.
+        TildawnError: no snapshot could be taken.
+    """
+    if on.keeper is not None and await asyncio.to_thread(on.keeper.turn, on.ledger):
+        _log.info("a snapshot was taken and verified")
+
+
 LOOPS: tuple[Loop, ...] = (
     Loop(
         name="dispatch",
@@ -212,6 +226,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(3_600 * SECOND),
         leaves="damage that is not on record, which the next reader finds",
         turn=look_at_pictures,
+    ),
+    Loop(
+        name="snapshot",
+        owner="ledger",
+        period=Micros(300 * SECOND),
+        leaves="no snapshot or a whole one, and files that the next one removes",
+        turn=take_snapshot,
     ),
 )
 """Schedules, checkpoints and notices join this table with their parts."""

@@ -200,6 +200,17 @@ class RouteSettings(Section, frozen=True, kw_only=True):
     ] = "deny"
 
 
+class LedgerSettings(Section, frozen=True, kw_only=True):
+    """``[ledger]``: how the ledger is kept."""
+
+    snapshots_daily: Annotated[
+        int, _number("Of how many days the newest snapshot stays.", 1, 10_000)
+    ] = 7
+    snapshots_weekly: Annotated[
+        int, _number("Of how many weeks the newest snapshot stays.", 0, 10_000)
+    ] = 4
+
+
 class LogSettings(Section, frozen=True, kw_only=True):
     """``[log]``: what is kept beside the ledger."""
 
@@ -216,6 +227,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engine: EngineSettings = EngineSettings()
     provider: ProviderSettings = ProviderSettings()
     log: LogSettings = LogSettings()
+    ledger: LedgerSettings = LedgerSettings()
     #: By route; a route that is not named has the defaults.
     route: Mapping[str, RouteSettings] = {}
 

@@ -14,6 +14,7 @@ from tildawn.runtime.context import Context
 from tildawn.runtime.house import House
 from tildawn.runtime.logbook import write_line
 from tildawn.runtime.loops import LOOPS, Turning, clear_up, turn_for_ever
+from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.surroundings import Stage, Surroundings, surroundings_of
 
 
@@ -59,8 +60,9 @@ async def working(
     for make_ready in prepare:
         make_ready(house.engine)
     turning = Turning(
-        house.ledger, outside.door, house.clock, prober=outside.prober, stops=house.stops
-    )
+        house.ledger, outside.door, house.clock, prober=outside.prober, stops=house.stops,
+        keeper=Keeper(house.folder, house.settings, house.clock),
+    )  # fmt: skip
     try:
         # Children of the last holder are gone before any run that had one begins again.
         await clear_up(turning)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tildawn.clock import Clock, SystemClock
+from tildawn.clock import SystemClock
 from tildawn.errors import Busy, HouseLocked, HouseUnusable
 from tildawn.faces.cli.asked import asked
 from tildawn.ledger.layout import Layout
@@ -71,8 +71,16 @@ def config_of(folder: Path) -> Config:
     return load(folder.parent, environ=os.environ, flags=asked().flags)
 
 
-def ask(operation: Operation[I, O], given: I) -> O:
+def ask(operation: Operation[I, O], given: I, *, silence: float = SILENCE) -> O:
     """Run an operation where it belongs.
+
+    Args:
+        operation: which one.
+        given: its input.
+        silence: seconds that a holder of the pen may take to answer.
+
+    Returns:
+        Its output.
 
     Raises:
         Busy: a process holds the pen and is silent.
@@ -89,12 +97,13 @@ def ask(operation: Operation[I, O], given: I) -> O:
         with House.open(folder, config.settings, mode="read", clock=clock) as house:
             desk = Desk(config, clock, folder=folder, house=house)
             return asyncio.run(_run(operation, desk, given))
-    return _write(operation, given, folder=folder, config=config, clock=clock)
+    desk = Desk(config, clock, folder=folder)
+    return _write(operation, given, desk, silence)
 
 
-def _write(
-    operation: Operation[I, O], given: I, *, folder: Path, config: Config, clock: Clock
-) -> O:
+def _write(operation: Operation[I, O], given: I, asked_at: Desk, silence: float) -> O:
+    folder, config, clock = asked_at.folder, asked_at.config, asked_at.clock
+    assert folder is not None, "a house that is there has a folder"
     patience = clock.mono() + int(SILENCE * SECOND)
     body = msgspec.json.encode(given)
     while True:
@@ -104,7 +113,7 @@ def _write(
             from tildawn.runtime.line import ask_holder  # noqa: PLC0415 - loads an HTTP client
 
             try:
-                answer = ask_holder(folder, operation.name, body)
+                answer = ask_holder(folder, operation.name, body, silence=silence)
             except Absent:
                 # It is on its way in or out, or somebody else took the pen for a moment.
                 if clock.mono() > patience:

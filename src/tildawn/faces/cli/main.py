@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("house", "Prove the ledger, or say where it is broken."),
     "repair": ("mend", "Say what is wrong with the pictures that the house keeps, or mend it."),
     "quarantine": ("quarantine", "Say whether the house may work, or let it work again."),
+    "snapshot": ("snapshot", "Take a snapshot of the house now, or list those there are."),
     "doctor": ("house", "Examine what a night rests on, and say what to do."),
     "plan": ("plan", "Check a plan, show what it would do, or print its schema."),
     "sim": ("sim", "Serve the simulated provider."),

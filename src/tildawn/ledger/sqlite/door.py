@@ -3,7 +3,7 @@
 What it is not: the pen; whoever opens to write holds it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import apsw
@@ -12,7 +12,7 @@ from tildawn.errors import HouseUnusable
 from tildawn.facts.fact import Registry
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.sqlite.connection import Database, connect, opening_error
-from tildawn.ledger.sqlite.migrate import migrate, schema_of
+from tildawn.ledger.sqlite.migrate import migrate, schema_of, scripts
 from tildawn.ledger.sqlite.rebuild import changed, rebuild
 from tildawn.ledger.sqlite.tail import check_tail, ends
 from tildawn.units import Seq
@@ -43,9 +43,24 @@ class Door:
 
 
 def open_to_write(
-    path: Path, projections: Sequence[Projection], registry: Registry, *, vfs: str = ""
+    path: Path,
+    projections: Sequence[Projection],
+    registry: Registry,
+    *,
+    vfs: str = "",
+    keep: Callable[[], None] | None = None,
 ) -> Door:
     """Open, migrate, check the tail, bring the projections up to date.
+
+    Args:
+        path: the file.
+        projections: all of the house.
+        registry: the kinds of facts.
+        vfs: name of an apsw VFS, for tests.
+        keep: called before the schema or the projections of an older version are changed.
+
+    Returns:
+        The open database.
 
     Raises:
         HouseUnusable: SQLite cannot open the file.
@@ -54,6 +69,8 @@ def open_to_write(
     """
     door = Door(connect(path, vfs=vfs, write=True))
     try:
+        if keep is not None and _older(door.database, projections, registry):
+            keep()
         migrate(door.database)
         door.checked_from = check_tail(door.database)
         door.first, door.last = ends(door.database)
@@ -90,6 +107,16 @@ def open_to_read(path: Path, projections: Sequence[Projection]) -> None:
     if stale:
         message = f"projections were made by another version: {', '.join(stale)}"
         raise HouseUnusable(message, hint="open the house once with this version: tildawn up")
+
+
+def _older(database: Database, projections: Sequence[Projection], registry: Registry) -> bool:
+    """Whether opening will change what another version has made."""
+    have = schema_of(database)
+    if have == 0 or database.execute("SELECT size FROM head").fetchall() == [(0,)]:
+        return False  # there is nothing yet
+    if have < scripts()[-1][0]:
+        return True
+    return bool(changed(database, projections)) and not _unknown(database, registry)
 
 
 def _unknown(database: Database, registry: Registry) -> list[str]:
