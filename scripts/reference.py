@@ -24,6 +24,7 @@ from tildawn.facts import (
     quarantine,
     route,
     run,
+    segment,
     step,
     task,
 )
@@ -125,6 +126,7 @@ FACT_GROUPS = (
     ("Dead letters", letter.KINDS),
     ("Pictures and their repair", picture.KINDS),
     ("Quarantine", quarantine.KINDS),
+    ("The archive", segment.KINDS),
 )
 
 

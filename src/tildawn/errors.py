@@ -10,7 +10,7 @@ example, is an answer of the ledger and not an error.
     │  ├─ BadPlan  BadSetting  BadTask  BadValue  UnknownName
     ├─ Refused        effect none     the rules say no, now
     │  ├─ Busy  BudgetSpent  NotPermitted  SecretFound  StaleWriter  Bypassed
-    │  ├─ InvariantViolated  PayloadErased  PlanChanged
+    │  ├─ InvariantViolated  PayloadErased  ArchiveMissing  PlanChanged
     ├─ Failed         effect none     it was tried and it did not work
     │  ├─ StepFailed  RunFailed  CallFailed  FoldFailed  LoopBlocked  CancelIgnored
     ├─ InDoubt        effect unknown  it may have happened
@@ -155,6 +155,13 @@ class PayloadErased(Refused):
     """The value was erased; its fact remains."""
 
     code = "payload-erased"
+
+
+class ArchiveMissing(Refused):
+    """What a fact says has left for the archive, and the archive does not have it."""
+
+    code = "archive-missing"
+    exit_code = 3
 
 
 class PlanChanged(Refused):

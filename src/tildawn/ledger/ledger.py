@@ -64,12 +64,13 @@ class Ledger:
         self._salts = Salts(setup.ids)
         self._wall, self._mono = setup.clock.wall, setup.clock.mono
         self._began = setup.clock.mono()
-        self.blobs = opened.blobs
+        self.blobs, self.archive = opened.blobs, opened.archive
         self._readers = Readers(
             opened.layout.database,
             registry=setup.registry,
             shapes=shapes_of(setup.projections),
             blobs=opened.blobs,
+            archive=opened.archive,
             clock=setup.clock,
         )
 

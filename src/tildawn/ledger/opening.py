@@ -12,6 +12,7 @@ from tildawn.clock import Clock
 from tildawn.errors import HouseTooNew, HouseUnusable, LedgerBroken
 from tildawn.facts.fact import Registry
 from tildawn.ids import Ids
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.disk import check_folder
 from tildawn.ledger.durable import sync_folder, write_durably
@@ -48,6 +49,7 @@ class Opened(msgspec.Struct, kw_only=True):
     layout: Layout
     key: bytes
     blobs: Blobs
+    archive: Archive
     pen: Pen | None = None
     store: Store | None = None
     refusal: HouseTooNew | None = None
@@ -114,7 +116,8 @@ def _to_read(layout: Layout, setup: Setup) -> Opened:
         raise HouseUnusable(message, hint="tildawn init")
     open_to_read(layout.database, setup.projections)
     blobs = Blobs(layout.blobs, setup.clock)
-    return Opened(layout=layout, key=read_key(layout.key), blobs=blobs)
+    archive = Archive(layout.archive)
+    return Opened(layout=layout, key=read_key(layout.key), blobs=blobs, archive=archive)
 
 
 def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
@@ -124,7 +127,8 @@ def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
         make_key(layout.key, setup.ids)
     key = read_key(layout.key)
     blobs = Blobs(layout.blobs, setup.clock)
-    opened = Opened(layout=layout, key=key, blobs=blobs, pen=pen)
+    archive = Archive(layout.archive)
+    opened = Opened(layout=layout, key=key, blobs=blobs, archive=archive, pen=pen)
 
     def keep() -> None:
         # A crash after this leaves one more snapshot, and the house as it was.
@@ -133,8 +137,9 @@ def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
     # Files written in Python have no shared memory, so nobody can read such a house beside us.
     beside = None if setup.vfs else keep
     door = open_to_write(
-        layout.database, setup.projections, setup.registry, vfs=setup.vfs, keep=beside
-    )
+        layout.database, setup.projections, setup.registry,
+        archive=archive, vfs=setup.vfs, keep=beside,
+    )  # fmt: skip
     try:
         return _checked(opened, setup, door)
     except BaseException:

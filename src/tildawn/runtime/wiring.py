@@ -24,6 +24,7 @@ from tildawn.facts import (
     quarantine,
     route,
     run,
+    segment,
     step,
     task,
 )
@@ -41,6 +42,7 @@ from tildawn.projections.picture import PICTURE
 from tildawn.projections.quarantine import QUARANTINE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN, RunRow
+from tildawn.projections.segment import SEGMENT
 from tildawn.projections.step import STEP
 from tildawn.projections.stock import STOCK
 from tildawn.projections.story import STORY
@@ -61,12 +63,15 @@ REGISTRY = Registry(
         *letter.KINDS,
         *night.KINDS,
         *quarantine.KINDS,
+        *segment.KINDS,
     ]
 )
 """Every kind of fact that a house of this version understands."""
 
 PROJECTIONS: tuple[Projection, ...] = (
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
+    HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT,
+    SEGMENT,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""
 

@@ -12,9 +12,11 @@ import msgspec
 from tildawn.errors import HouseTooNew, LedgerBroken, TildawnError, UnknownName
 from tildawn.facts.fact import INTEGER_MAX, Fact, RawFact, Registry, digest_of
 from tildawn.facts.house import HouseFounded, PenTaken
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import read_blob
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.layout import Layout
+from tildawn.ledger.sqlite.bodies import Bodies
 from tildawn.ledger.sqlite.connection import Columns, Database
 from tildawn.ledger.sqlite.projector import Memory
 from tildawn.ledger.sqlite.store import SLOTS, run_key
@@ -42,6 +44,7 @@ class Content:
         self.unknown: list[str] = []
         self._registry = registry
         self._blobs = layout.blobs
+        self._archive = Archive(layout.archive)
         self._kinds: dict[tuple[str, int], int] = {}
         self._runs = self._run_facts = 0
         self._epoch = 0
@@ -159,13 +162,15 @@ class Content:
     def _check_erased(self, database: Database, seq: int, erased: int | None) -> None:
         """A payload may be gone only where a later fact says so."""
         # HOLE: nothing erases yet, so the kind is only reserved and its fact is not read further.
-        sql = "SELECT body FROM fact WHERE seq = ?"
-        found = database.execute(sql, (-1 if erased is None else erased,)).fetchall()
+        sql = "SELECT seq, body FROM fact WHERE seq = ?"
+        rows = database.execute(sql, (-1 if erased is None else erased,)).fetchall()
+        whole = Bodies(database, self._archive).whole
+        found = [whole(at, body) for at, body in rows]
         if (
             not found
             or erased is None
             or erased <= seq
-            or b'"kind":"PayloadErased"' not in found[0][0]
+            or b'"kind":"PayloadErased"' not in found[0]
         ):
             message = f"a payload of fact {seq} is gone, and no fact says that it was erased"
             raise LedgerBroken(message, seq=seq)

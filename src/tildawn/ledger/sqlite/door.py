@@ -10,6 +10,7 @@ import apsw
 
 from tildawn.errors import HouseUnusable
 from tildawn.facts.fact import Registry
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.sqlite.connection import Database, connect, opening_error
 from tildawn.ledger.sqlite.migrate import migrate, schema_of, scripts
@@ -47,6 +48,7 @@ def open_to_write(
     projections: Sequence[Projection],
     registry: Registry,
     *,
+    archive: Archive,
     vfs: str = "",
     keep: Callable[[], None] | None = None,
 ) -> Door:
@@ -66,6 +68,7 @@ def open_to_write(
         HouseUnusable: SQLite cannot open the file.
         HouseTooNew: a newer version migrated it.
         LedgerBroken: the file is damaged or the tail does not verify.
+        ArchiveMissing: the tables must be made again, and bodies are in an archive that is away.
     """
     door = Door(connect(path, vfs=vfs, write=True))
     try:
@@ -76,7 +79,7 @@ def open_to_write(
         door.first, door.last = ends(door.database)
         door.unknown = _unknown(door.database, registry)
         if not door.unknown:
-            rebuild(door.database, projections, registry)
+            rebuild(door.database, projections, registry, archive=archive)
     except apsw.Error as error:
         door.close()
         raise opening_error(path, error) from error

@@ -10,10 +10,12 @@ import msgspec
 
 from tildawn.errors import BadValue, HouseTooNew, LedgerBroken, PayloadErased, UnknownName
 from tildawn.facts.fact import Fact, RawFact, Registry
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.chain import Frontier
 from tildawn.ledger.fold import Row
 from tildawn.ledger.note import Note, parse_note
+from tildawn.ledger.sqlite.bodies import Bodies
 from tildawn.ledger.sqlite.connection import Database, Value
 from tildawn.ledger.sqlite.store import SLOTS, run_key
 from tildawn.ledger.sqlite.tables import Shape
@@ -49,6 +51,7 @@ class Reader:
         registry: Registry,
         shapes: Mapping[type[Row], Shape],
         blobs: Blobs,
+        archive: Archive,
     ) -> None:
         """Read over a connection inside a transaction."""
         self._database = database
@@ -56,6 +59,7 @@ class Reader:
         self._shapes = shapes
         self._blobs = blobs
         self._tree: Tree | None = None
+        self._whole = Bodies(database, archive).whole
 
     def get(self, row: type[R], *key: int | str) -> R | None:
         """The row with that whole key, or None.
@@ -185,9 +189,11 @@ class Reader:
 
         Raises:
             UnknownName: the ledger is not that long.
+            ArchiveMissing: its body has left for an archive that is not there.
         """
         for (body,) in self._database.execute("SELECT body FROM fact WHERE seq = ?", (seq,)):
-            return self._decoded(seq, body), body
+            whole = self._whole(seq, body)
+            return self._decoded(seq, whole), whole
         message = f"there is no fact {seq}"
         raise UnknownName(message)
 
@@ -206,6 +212,7 @@ class Reader:
 
         Raises:
             HouseTooNew: a fact is newer than this version of Tildawn.
+            ArchiveMissing: a body has left for an archive that is not there.
         """
         for seq, body in self._bodies(after, limit, run):
             yield Seq(seq), self._decoded(seq, body)
@@ -215,6 +222,7 @@ class Reader:
 
         Raises:
             HouseTooNew: a kind or version of fact is unknown here.
+            ArchiveMissing: a body has left for an archive that is not there.
         """
         history: list[tuple[Seq, Fact]] = []
         for seq, fact in self.facts(BEFORE_ALL, -1, run=run):
@@ -229,6 +237,7 @@ class Reader:
 
         Raises:
             HouseTooNew: a kind that this version does not know.
+            ArchiveMissing: a body has left for an archive that is not there.
         """
         sql = (
             "SELECT fact.seq, fact.body FROM run_fact JOIN fact USING (seq)"
@@ -273,7 +282,7 @@ class Reader:
 
     def _decoded(self, seq: int, body: bytes) -> Fact | RawFact:
         try:
-            return self._registry.decode(body)
+            return self._registry.decode(body or self._whole(seq, body))
         except msgspec.MsgspecError as error:
             message = f"fact {seq} cannot be read: {error}"
             raise LedgerBroken(message, hint="tildawn verify", seq=seq) from error

@@ -12,6 +12,7 @@ import apsw
 
 from tildawn.clock import Clock
 from tildawn.facts.fact import Registry
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.fold import Row
 from tildawn.ledger.sqlite.connection import Database, connect, opening_error
@@ -36,6 +37,7 @@ class Readers:
         registry: Registry,
         shapes: Mapping[type[Row], Shape],
         blobs: Blobs,
+        archive: Archive,
         clock: Clock,
     ) -> None:
         """Read the database at a path; nothing is opened yet."""
@@ -43,6 +45,7 @@ class Readers:
         self._registry = registry
         self._shapes = shapes
         self._blobs = blobs
+        self._archive = archive
         self._clock = clock
         self._idle: list[Database] = []
 
@@ -58,7 +61,10 @@ class Readers:
         began = self._clock.mono()
         try:
             database.execute("BEGIN")
-            yield Reader(database, registry=self._registry, shapes=self._shapes, blobs=self._blobs)
+            yield Reader(
+                database, registry=self._registry, shapes=self._shapes, blobs=self._blobs,
+                archive=self._archive,
+            )  # fmt: skip
         except (apsw.CorruptError, apsw.NotADBError, apsw.BusyError) as error:
             raise opening_error(self._path, error) from error
         finally:

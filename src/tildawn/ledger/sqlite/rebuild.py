@@ -11,7 +11,9 @@ import msgspec
 
 from tildawn.errors import HouseTooNew, LedgerBroken
 from tildawn.facts.fact import Fact, RawFact, Registry
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.fold import Projection
+from tildawn.ledger.sqlite.bodies import Bodies
 from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Conflict, Projector
 from tildawn.ledger.sqlite.tables import Shape, shapes_of
@@ -38,7 +40,13 @@ def changed(database: Database, projections: Sequence[Projection]) -> list[Proje
     return [one for one in projections if _made(database, one.name) != _wanted(one)]
 
 
-def rebuild(database: Database, projections: Sequence[Projection], registry: Registry) -> list[str]:
+def rebuild(
+    database: Database,
+    projections: Sequence[Projection],
+    registry: Registry,
+    *,
+    archive: Archive,
+) -> list[str]:
     """Bring the tables of all projections to today's folds, in one commit.
 
     A crash leaves the old tables; readers see the old ones until the commit.
@@ -47,6 +55,7 @@ def rebuild(database: Database, projections: Sequence[Projection], registry: Reg
         database: the writing connection, outside a transaction.
         projections: all of the house.
         registry: decodes the facts.
+        archive: has the bodies that left the database.
 
     Returns:
         The names of the projections that had changed.
@@ -54,6 +63,7 @@ def rebuild(database: Database, projections: Sequence[Projection], registry: Reg
     Raises:
         LedgerBroken: the facts contradict a fold or a table.
         HouseTooNew: a fact is newer than this version.
+        ArchiveMissing: a body has left for an archive that is not there.
     """
     stale = changed(database, projections)
     if not stale:
@@ -62,7 +72,7 @@ def rebuild(database: Database, projections: Sequence[Projection], registry: Reg
     with database:
         for projection in projections:
             _clear(database, projection)
-        _refold(database, projections, registry)
+        _refold(database, projections, registry, archive)
         for projection in projections:
             note = msgspec.json.encode(_wanted(projection)).decode()
             sql = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
@@ -81,13 +91,16 @@ def _clear(database: Database, projection: Projection) -> None:
                 pass
 
 
-def _refold(database: Database, projections: Sequence[Projection], registry: Registry) -> None:
+def _refold(
+    database: Database, projections: Sequence[Projection], registry: Registry, archive: Archive
+) -> None:
+    whole = Bodies(database, archive).whole
     projector = Projector(database, projections)
     projector.careful = True
     known = set(projector.folds)
     seq = -1
     for seq, body in database.execute("SELECT seq, body FROM fact ORDER BY seq"):
-        fact = registry.decode(body)
+        fact = registry.decode(body or whole(seq, body))
         if isinstance(fact, RawFact):
             message = f"fact {seq} is a {fact.kind}, which this Tildawn does not know"
             raise HouseTooNew(message, hint="pip install --upgrade tildawn")
