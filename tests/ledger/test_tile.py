@@ -70,7 +70,9 @@ def test_every_hash_added_makes_the_tiles_at_the_end_of_the_tree(count: int, wid
     for _ in range(count):
         hashes.append(rng.randbytes(32))
         made.update(higher_tiles(hashes, 2, width=width))
-    wanted = [Place(place.level + 2, place.index, place.part) for place in tiles_of(count, width=width)]
+    wanted = [
+        Place(place.level + 2, place.index, place.part) for place in tiles_of(count, width=width)
+    ]
 
     assert set(wanted) <= set(made)
     for place in wanted:

@@ -178,7 +178,7 @@ def _check(archive: Archive, segment: Segment) -> None:
     roots: list[bytes] = []
     for at in range(archive.width):
         index = number * archive.width + at
-        tile = _content(archive, files, tile_path(Place(0, index)))
+        tile = _content(archive, number, files[tile_path(Place(0, index))])
         begin = at * archive.width * HASH_BYTES
         if tile != segment.leaves[begin : begin + archive.width * HASH_BYTES]:
             raise _broken(number, tile_path(Place(0, index)), "is not what the ledger has")
@@ -187,7 +187,7 @@ def _check(archive: Archive, segment: Segment) -> None:
         if segment.pruned and not (archive.folder / path).exists():
             whole = False
             continue
-        bodies = _bodies(archive, number, path, _content(archive, files, path))
+        bodies = _bodies(archive, number, path, _content(archive, number, files[path]))
         if b"".join(map(leaf_of, bodies)) != tile:
             raise _broken(number, path, "contradicts the ledger")
         counted.take(bodies)
@@ -221,14 +221,13 @@ def _check_tops(
     """The tiles above the lowest ones."""
     number = segment.number
     top = b"".join(roots)
-    if _content(archive, files, tile_path(Place(1, number))) != top:
+    if _content(archive, number, files[tile_path(Place(1, number))]) != top:
         raise _broken(number, tile_path(Place(1, number)), "is not over the tiles below it")
     if tile_root(top).hex() != segment.sealed[-1].root:
-        message = f"segment {number}: its root is not the one that was sealed"
-        raise LedgerBroken(message, seq=segment.sealed[-1].first)
+        raise _broken(number, "its root", "is not the one that was sealed")
     all_roots = [bytes.fromhex(one.root) for one in segment.sealed]
     for place, content in higher_tiles(all_roots, 2, width=archive.width):
-        if _content(archive, files, tile_path(place)) != content:
+        if _content(archive, number, files[tile_path(place)]) != content:
             raise _broken(number, tile_path(place), "is not over the tiles below it")
 
 
@@ -243,21 +242,18 @@ def _paths(archive: Archive, number: int) -> list[str]:
     return paths
 
 
-def _content(archive: Archive, files: Mapping[str, File], path: str) -> bytes:
+def _content(archive: Archive, number: int, said: File) -> bytes:
     """A file of a segment, as its manifest has it."""
-    file = archive.folder / path
+    file, path = archive.folder / said.path, said.path
     try:
         content = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        message = f"{path} of the archive is not there"
+        message = f"segment {number}: {path} is not there"
         raise ArchiveMissing(message, hint="put the archive back where it was") from None
     except OSError as error:
-        message = f"{file} cannot be read: {error.strerror}"
-        raise LedgerBroken(message) from error
-    said = files[path]
+        raise _broken(number, path, f"cannot be read: {error.strerror}") from error
     if (len(content), sha256(content).hexdigest()) != (said.size_bytes, said.sha256):
-        message = f"{path} of the archive is not what was sealed"
-        raise LedgerBroken(message)
+        raise _broken(number, path, "is not what was sealed")
     return content
 
 

@@ -19,6 +19,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
 from tildawn.runtime.repair.queue import Rounds, queue_damage
 from tildawn.runtime.snapshot import Keeper
+from tildawn.runtime.segment import seal_full
 from tildawn.runtime.stops import Stops
 from tildawn.units import MILLISECOND, SECOND, Micros
 from tildawn.watch.review import due_reviews
@@ -147,6 +148,18 @@ async def sweep(on: Turning) -> None:
     await asyncio.to_thread(on.ledger.sweep)
 
 
+async def seal(on: Turning) -> None:
+    """Write every segment of the ledger that is full into the archive.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+        OSError: the disk of the archive refuses.
+    """
+    count = await asyncio.to_thread(seal_full, on.ledger)
+    if count:
+        _log.info("%d segments of the ledger were sealed", count)
+
+
 async def look_at_pictures(on: Turning) -> None:
     """Read some pictures that the house keeps, and queue for repair those that are damaged.
 
@@ -219,6 +232,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(6 * 3_600 * SECOND),
         leaves="blobs that nothing names, which the next turn finds",
         turn=sweep,
+    ),
+    Loop(
+        name="seal",
+        owner="ledger",
+        period=Micros(60 * SECOND),
+        leaves="files of a segment that no fact names, which the next turn writes again",
+        turn=seal,
     ),
     Loop(
         name="pictures",

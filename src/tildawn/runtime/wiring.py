@@ -70,7 +70,6 @@ REGISTRY = Registry(
 
 PROJECTIONS: tuple[Projection, ...] = (
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
-    HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT,
     SEGMENT,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""

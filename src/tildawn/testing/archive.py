@@ -49,9 +49,8 @@ def open_archiving(folder: Path, **options: Any) -> Ledger:
     Raises:
         TildawnError: as `Ledger.open` does.
     """
-    return notebook.open_notebook(
-        folder, **({"registry": REGISTRY, "projections": PROJECTIONS} | options)
-    )
+    arguments: dict[str, Any] = {"registry": REGISTRY, "projections": PROJECTIONS}
+    return notebook.open_notebook(folder, **(arguments | options))
 
 
 def verify_archiving(folder: Path, *, hashes_only: bool = False) -> Verdict:

@@ -12,6 +12,7 @@ import apsw
 
 from tildawn.errors import LedgerBroken
 from tildawn.facts.fact import Registry
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.chain import GENESIS, Frontier, leaf_of, link
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.layout import Layout
@@ -20,6 +21,7 @@ from tildawn.ledger.sqlite.connection import Columns, Database, connect, opening
 from tildawn.ledger.sqlite.content import Content
 from tildawn.ledger.sqlite.migrate import schema_of
 from tildawn.ledger.sqlite.rebuild import changed
+from tildawn.ledger.sqlite.segment import Segments
 from tildawn.ledger.sqlite.store import MARK_EVERY
 from tildawn.ledger.verdict import State, Verdict
 
@@ -41,6 +43,7 @@ class Audit:
         self._projections = projections
         self._database: Database | None = None
         self._content: Content | None = None
+        self._segments = Segments(Archive(layout.archive), registry)
         self._chain = GENESIS
         self._frontier = Frontier()
         self._marks: dict[int, tuple[bytes, bytes]] = {}
@@ -61,8 +64,10 @@ class Audit:
             while True:
                 with database:
                     if self._head(database)[0] - self._frontier.size <= LAST_FACTS:
-                        return self._last(database)
+                        verdict = self._last(database)
+                        break
                     self._chunk(database, CHUNK_FACTS)
+            return verdict if hashes_only else self._segments.judge(database, verdict)
         except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
             # A disk that may not be written to proves nothing about the ledger on it.
             raise opening_error(self._layout.database, error) from error
@@ -118,12 +123,16 @@ class Audit:
         """Check up to ``limit`` more facts; how many there were."""
         start = self._frontier.size
         self._read_marks(database, start, start + limit)
+        self._segments.begin(database)
         sql = "SELECT seq, leaf, body FROM fact WHERE seq >= ? ORDER BY seq LIMIT ?"
         facts = database.execute(sql, (start, limit)).fetchall()
         for seq, leaf, body in facts:
             self._bind(seq, leaf, body)
         if self._content is not None:
-            self._content.take(database, facts)
+            whole = self._segments.whole(facts)
+            # Without all bodies no table can be made again; chain and tree go on.
+            if whole is not None and not self._segments.incomplete:
+                self._content.take(database, whole)
         return len(facts)
 
     def _bind(self, seq: int, leaf: bytes, body: bytes) -> None:
@@ -131,11 +140,14 @@ class Audit:
         if seq != frontier.size:
             message = f"fact {frontier.size} is missing"
             raise LedgerBroken(message, seq=frontier.size)
-        if leaf_of(body) != leaf:
+        if not body:
+            self._segments.may_have_left(seq)
+        elif leaf_of(body) != leaf:
             message = f"fact {seq} is not what was recorded: its body does not hash to its leaf"
             raise LedgerBroken(message, seq=seq)
         self._chain = link(self._chain, leaf)
         frontier.add(leaf)
+        self._segments.border(frontier.size, self._chain, frontier)
         if frontier.size % MARK_EVERY == 0:
             expected = self._marks.pop(frontier.size, None)
             if expected != (self._chain, frontier.dump()):
@@ -154,8 +166,8 @@ class Audit:
         self._check_head(database)
         self._check_marks(database)
         content = self._content
-        if content is None:
-            return self.verdict(State.PROVEN)
+        if content is None or self._segments.incomplete:
+            return self.verdict(State.PROVEN)  # of chain and tree; what is missing is said later
         content.finish(database, epoch=self._head(database)[3])
         if content.unknown:
             message = f"there are facts this Tildawn does not know: {', '.join(content.unknown)}"
