@@ -18,8 +18,8 @@ from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
 from tildawn.runtime.repair.queue import Rounds, queue_damage
-from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.segment import seal_full
+from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.stops import Stops
 from tildawn.units import MILLISECOND, SECOND, Micros
 from tildawn.watch.review import due_reviews

@@ -58,6 +58,7 @@ def open_to_write(
         path: the file.
         projections: all of the house.
         registry: the kinds of facts.
+        archive: has the bodies that left the database.
         vfs: name of an apsw VFS, for tests.
         keep: called before the schema or the projections of an older version are changed.
 
