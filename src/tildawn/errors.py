@@ -131,6 +131,7 @@ class SecretFound(Refused):
     """A value holds a secret and must not be recorded."""
 
     code = "secret-found"
+    exit_code = 3
 
 
 class StaleWriter(Refused):

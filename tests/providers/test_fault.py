@@ -2,7 +2,8 @@
 
 import pytest
 
-from tildawn.providers.fault import FaultKind, kind_of_status, redact, retry_after
+from tildawn.ledger.secret import redact
+from tildawn.providers.fault import FaultKind, kind_of_status, retry_after
 from tildawn.units import Micros
 
 

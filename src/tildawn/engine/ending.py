@@ -14,7 +14,7 @@ from tildawn.engine.driver import Driver
 from tildawn.engine.outcome import error_text, origin, retryable
 from tildawn.engine.port import Hold
 from tildawn.engine.task import TaskDef
-from tildawn.errors import BadValue, LoopBlocked, TildawnError
+from tildawn.errors import BadValue, LoopBlocked, SecretFound, TildawnError
 from tildawn.facts.fact import FactData, Payload
 from tildawn.facts.run import RunCancelled, RunDone, RunFailed, RunHeld, RunRepeated, RunRetried
 from tildawn.facts.step import ChildEnded
@@ -67,7 +67,7 @@ class Endings:
             if isinstance(error, Repeat):
                 again = task.arguments.encode(error.args_again, error.kwargs_again)
                 return self._repeated(row, again)
-        except BadValue as bad:
+        except (BadValue, SecretFound) as bad:
             error = bad
         if isinstance(error, asyncio.CancelledError) and driver.cancel_seen:
             return self.cancelled(row)
@@ -87,7 +87,7 @@ class Endings:
     ) -> list[Entry]:
         """What follows from an error: another attempt, a question to the owner, or the end."""
         text = error_text(error, traceback="".join(traceback.format_exception(error)))
-        payload = self._ledger.payload(text)
+        payload = self._ledger.payload(text, clean=True)
         void, kind = origin(error), _kind(error)
         if not retryable(error):
             data = RunFailed(error=payload.digest, kind=kind, void=void)
@@ -114,7 +114,7 @@ class Endings:
         call_path: str = "",
     ) -> list[Entry]:
         """The run waits for its owner."""
-        text = self._ledger.payload(_json_text(detail))
+        text = self._ledger.payload(_json_text(detail), clean=True)
         data = RunHeld(why=why, detail=text.digest, choices=choices, void=void, call_path=call_path)
         return [self._ledger.draft(data, run=row.run, payloads=(text,))]
 
@@ -144,7 +144,7 @@ class Endings:
         entries = [self._ledger.draft(data, run=row.run, payloads=payloads)]
         if row.parent:
             # One append: a crash cannot leave a child that ended and a parent that never hears.
-            told = self._ledger.payload(text) if text is not None else None
+            told = self._ledger.payload(text, clean=True) if text is not None else None
             ended = ChildEnded(child=row.run, state=state, out=told.digest if told else "")
             entries.append(
                 self._ledger.draft(ended, run=row.parent, path=row.parent_path, payloads=(told,))

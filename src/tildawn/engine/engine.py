@@ -180,7 +180,7 @@ class Engine:
 
     def _kept_loop(self, kept: Kept) -> None:
         """Task code kept the loop, and has let go of it: put that on record, without haste."""
-        stack = self.ledger.payload(msgspec.json.encode(kept.stack[-8_000:]))
+        stack = self.ledger.payload(msgspec.json.encode(kept.stack[-8_000:]), clean=True)
         said = LoopBlocked(blocked_ms=kept.blocked_ms, stack=stack.digest)
         entry = self.ledger.draft(said, run=kept.run, payloads=(stack,))
         self.ledger.submit([entry], relaxed=True)

@@ -174,7 +174,7 @@ _E = TypeVar("_E", bound=TildawnError)
 
 # Faults that asking again cannot mend before a person does something.
 _HOPELESS = frozenset({
-    "auth", "quota", "bad_request", "refused_content", "tls", "too_large", "unknown",
+    "auth", "quota", "bad_request", "refused_content", "tls", "too_large", "secret", "unknown",
 })  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tildawn.engine.port import Ended, Hold, Later, Perform, Stale, Ticket
 from tildawn.engine.pressure import Pressure
 from tildawn.engine.task import StepDef, TaskDef
 from tildawn.engine.timer import Timers
-from tildawn.errors import Busy, TildawnError
+from tildawn.errors import Busy, SecretFound, TildawnError
 from tildawn.facts.fact import Fact, FactData, Payload
 from tildawn.facts.run import RunAccepted, RunCancelAsked
 from tildawn.facts.step import ArtifactKept, ChangeMarked, StepFailed, StepRecorded, TimerFired
@@ -217,13 +217,18 @@ class Work:
             # Instead of a callback, which costs every step a turn of the host loop.
             self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         payload = self.ledger.payload(text)
-        self.record(
-            [self.draft(StepRecorded(args=digest, out=payload.digest), command.path, (payload,))]
-        )
+        data = StepRecorded(args=digest, out=payload.digest)
+        try:
+            entry = self.draft(data, command.path, (payload,))
+        except SecretFound as error:
+            # It ran, and it is not tried again: what it did would bring the secret once more.
+            self._step_failed(command, digest, error)
+            return
+        self.record([entry])
 
     def _step_failed(self, command: Command, digest: str, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error))
-        payload = self.ledger.payload(error_text(error, traceback=trace))
+        payload = self.ledger.payload(error_text(error, traceback=trace), clean=True)
         self.record(
             [self.draft(StepFailed(args=digest, error=payload.digest), command.path, (payload,))]
         )
@@ -305,7 +310,12 @@ class Work:
             fingerprint=task.fingerprint,
             args_key=args_key(self.ledger, task.name, text),
         )
-        entry = self.ledger.draft(data, run=child, payloads=(payload,))
+        try:
+            entry = self.ledger.draft(data, run=child, payloads=(payload,))
+        except SecretFound as error:
+            # Not at once: the run is in the middle of asking.
+            self._host.call_soon(self._events.broken, self, error)
+            return
         command.stop = lambda: self._cancel_child(child)
 
         def done(outcome: Outcome) -> None:

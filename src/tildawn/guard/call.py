@@ -357,7 +357,8 @@ class Door:
         visit.cancelled |= ran.cancelled
         fault = ran.fault
         if ran.answer is not None:
-            fault = invalid(visit.request, ran.answer.value)
+            value = ran.answer.value
+            fault = visit.record.secret(value) or invalid(visit.request, value)
             if fault is None:
                 entry = visit.record.answered(visit.attempt, ran.answer, ran)
                 return await self._end(visit, entry, ran, None)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from tildawn.errors import Effect, Misused, Refused
+from tildawn.errors import Effect, Misused, Refused, SecretFound
 from tildawn.units import Micros, MicroUsd
 
 
@@ -22,6 +22,9 @@ as only the door knows of them: ``cancelled``, its caller went away, and ``queue
 call went by while it waited for a connection of ours."""
 
 UNKNOWN = "unknown"
+
+SECRET = "secret"  # noqa: S105 - a kind of fault
+"""Ours as well: an answer came, and it holds what must not be recorded."""
 
 CLIENT_ERRORS = range(400, 500)
 MAY_BE_AT_WORK = frozenset({408, 409})
@@ -98,6 +101,8 @@ def seen(error: BaseException, *, sent: bool) -> Seen:
             cost=getattr(error, "cost", None),
             type=type(error).__name__,
         )
+    if isinstance(error, SecretFound) and sent:
+        return holds_secret(error)
     if isinstance(error, Misused | Refused):
         # Our own rules said no while the request was being made: trying again cannot help.
         effect = Effect.UNKNOWN if sent else Effect.NONE
@@ -151,6 +156,18 @@ def cancelled(*, sent: bool) -> Seen:
     return Seen(
         kind="cancelled", detail="the caller went away", effect=_effect(sent, None, None),
         type="Cancelled",
+    )  # fmt: skip
+
+
+def holds_secret(error: SecretFound) -> Seen:
+    """An answer that may not be recorded: it happened, and asking again would bring it again.
+
+    Raises:
+        Nothing.
+    """
+    return Seen(
+        kind=SECRET, detail=error.message, hint=error.hint or "", effect=Effect.APPLIED,
+        type=type(error).__name__,
     )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ NOT_NOW = frozenset({OPEN, BLOCKED, LIMIT, FULL, RETRIES, ASKED})
 EVERYBODY = NOT_NOW - {FULL, RETRIES}
 """What every other call of the route would be told as well."""
 
-OURS = frozenset({"cancelled", "bad_request", "not-permitted"})
+OURS = frozenset({"cancelled", "bad_request", "not-permitted", "secret"})
 """What is wrong with the call itself: the next one would only hide it."""
 
 THEIRS = frozenset({"timeout", "rate", "network", "server"})

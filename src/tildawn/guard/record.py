@@ -5,7 +5,7 @@ What it is not: appending them; `tildawn.guard.call` does that, in its order.
 
 import msgspec
 
-from tildawn.errors import Effect, TildawnError
+from tildawn.errors import Effect, SecretFound, TildawnError
 from tildawn.facts.call import (
     CallAnsweredLate,
     CallDispatched,
@@ -20,13 +20,14 @@ from tildawn.facts.call import (
 )
 from tildawn.facts.fact import FactData, Payload
 from tildawn.guard.attempt import Ran
-from tildawn.guard.fault import Seen
+from tildawn.guard.fault import SECRET, Seen, holds_secret
 from tildawn.guard.funds import Funds
 from tildawn.guard.leave import Pass
 from tildawn.guard.request import Answer, CallRequest, Found
 from tildawn.guard.retry import RULES
 from tildawn.ledger.entry import Entry
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.secret import secret_in
 from tildawn.units import MILLISECOND, SECOND, Micros, MicroUsd
 
 
@@ -129,7 +130,7 @@ class Recorder:
         """
         request = self._request
         out = self._payload(answer.value)
-        said = self._payload(msgspec.json.encode(_said(error))) if error is not None else None
+        said = self._told(_said(error)) if error is not None else None
         data = CallServed(
             name=request.name, route=request.route, args=request.args_digest, tier=tier,
             instead=instead, out=out.digest, error=said.digest if said else "",
@@ -147,7 +148,10 @@ class Recorder:
         """
         out = self._payload(value)
         data = CallSettled(attempt=attempt, final=True, effect=Effect.APPLIED.value, out=out.digest)
-        return self._draft(data, out, None, blobs=blobs)
+        try:
+            return self._draft(data, out, None, blobs=blobs)
+        except SecretFound as error:
+            return self.given_up(attempt, holds_secret(error))
 
     def failed(
         self,
@@ -164,7 +168,7 @@ class Recorder:
         Raises:
             BadValue: a value is outside the profile of bodies.
         """
-        error = self._payload(msgspec.json.encode(_said(fault)))
+        error = self._told(_said(fault))
         spend, source = self.cost(fault, ran.answer if ran else None)
         answer = ran.answer if ran else None
         data = CallSettled(
@@ -185,7 +189,7 @@ class Recorder:
         Raises:
             BadValue: a value is outside the profile of bodies.
         """
-        error = self._payload(msgspec.json.encode(_said(fault)))
+        error = self._told(_said(fault))
         data = CallSettled(
             attempt=attempt, final=True, effect=fault.effect.value, fault=fault.kind,
             error=error.digest,
@@ -199,7 +203,7 @@ class Recorder:
             BadValue: a value is outside the profile of bodies.
         """
         request = self._request
-        said = self._payload(msgspec.json.encode(_refusal(error)))
+        said = self._told(_refusal(error))
         data = CallRefused(
             name=request.name, route=request.route, why=error.code, args=request.args_digest,
             error=said.digest,
@@ -227,10 +231,12 @@ class Recorder:
     def late(self, attempt: int, answer: Answer) -> Entry:
         """An answer that came when nobody waited for it any more.
 
+        Its bill counts whatever it says, so a secret in it is blacked out, not refused.
+
         Raises:
             BadValue: a value is outside the profile of bodies.
         """
-        out = self._payload(answer.value)
+        out = self._ledger.payload(answer.value, clean=True)
         data = CallAnsweredLate(
             attempt=attempt, out=out.digest, spend_micro_usd=answer.spend,
             spend_source=answer.spend_source, tokens_in=answer.tokens_in,
@@ -274,16 +280,30 @@ class Recorder:
             Nothing.
         """
         reserve = self.funds.amount
-        if answer is not None and answer.spend_source != "none":
-            return answer.spend, answer.spend_source
+        if answer is not None and (answer.spend_source != "none" or fault.kind == SECRET):
+            return self.bill(answer)
         if fault.cost is not None:
             return fault.cost, "reported"
         if fault.effect is Effect.NONE or not reserve:
             return MicroUsd(0), "none"
         return reserve, "held"
 
+    def secret(self, value: bytes) -> Seen | None:
+        """That a value holds a secret, or None.
+
+        Raises:
+            Nothing.
+        """
+        what = self._ledger.secrets.found(value)
+        if not what:
+            return None
+        return holds_secret(secret_in(f"the answer of {self._request.name}", what))
+
     def _payload(self, text: bytes) -> Payload:
         return self._ledger.payload(text)
+
+    def _told(self, error: CallError) -> Payload:
+        return self._ledger.payload(msgspec.json.encode(error), clean=True)
 
     def _draft(
         self, data: FactData, *payloads: Payload | None, blobs: tuple[str, ...] = ()

@@ -6,13 +6,14 @@ What it is not: a cache.  A blob that a fact names is kept; the others go after 
 import os
 import re
 import threading
-from collections.abc import Container
+from collections.abc import Callable, Container
 from hashlib import sha256
 from pathlib import Path
 
 from tildawn.clock import Clock
 from tildawn.errors import LedgerBroken, UnknownName
 from tildawn.ledger.durable import sync_folder, write_durably
+from tildawn.ledger.secret import secret_in
 from tildawn.units import Micros
 
 
@@ -33,6 +34,8 @@ class Blobs:
         self._folder = folder
         self._clock = clock
         self._lock = threading.Lock()
+        #: Says in words what secret some bytes hold, empty for none; asked before they are kept.
+        self.look: Callable[[bytes], str] | None = None
 
     def put(self, content: bytes) -> str:
         """Keep the content; it is durable when this returns.
@@ -42,7 +45,11 @@ class Blobs:
 
         Raises:
             OSError: the disk refuses.
+            SecretFound: it holds a secret; nothing was kept.
         """
+        if self.look is not None and (what := self.look(content)):
+            where = "a file of the house"
+            raise secret_in(where, what)
         name = sha256(content).hexdigest()
         path = self.path(name)
         with self._lock:

@@ -24,6 +24,7 @@ from tildawn.ledger.keys import digester
 from tildawn.ledger.opening import Opened, Setup, note_founded, open_house
 from tildawn.ledger.pen import boot_id
 from tildawn.ledger.request import Done, Request
+from tildawn.ledger.secret import Secrets
 from tildawn.ledger.snapshot import snapshot_taken
 from tildawn.ledger.sqlite.reader import Head, Reader
 from tildawn.ledger.sqlite.readers import Readers
@@ -65,6 +66,9 @@ class Ledger:
         self._wall, self._mono = setup.clock.wall, setup.clock.mono
         self._began = setup.clock.mono()
         self.blobs, self.archive = opened.blobs, opened.archive
+        #: What no fact, payload or blob may hold.
+        self.secrets = Secrets()
+        self.blobs.look = self.secrets.found
         self._readers = Readers(
             opened.layout.database,
             registry=setup.registry,
@@ -177,6 +181,7 @@ class Ledger:
         Raises:
             BadValue: the kind is not registered, a value is outside the profile of bodies, or
                 the body is too long.
+            SecretFound: it holds a secret; the field is named, and the value is not.
         """
         kind = type(data)
         try:
@@ -196,15 +201,21 @@ class Ledger:
         except UnicodeEncodeError as error:
             message = f"{kind.__name__} holds text that is no Unicode: {error.reason}"
             raise BadValue(message) from error
+        self.secrets.check(data, body, payloads, path)
         return Entry(fact=fact, body=body, payloads=tuple(payloads), blobs=tuple(blobs))
 
-    def payload(self, text: bytes) -> Payload:
+    def payload(self, text: bytes, *, clean: bool = False) -> Payload:
         """A user's value as JSON text, salted; its digest goes into a field of a fact.
+
+        Args:
+            text: the value.
+            clean: it is a text of our own about what went wrong: black secrets out, as a failure
+                must be on record, where a user's value would be refused by `draft`.
 
         Raises:
             Nothing.
         """
-        return self._salts.wrap(text)
+        return self._salts.wrap(self.secrets.cleaned(text) if clean else text)
 
     def keyed(self, text: str | bytes) -> str:
         """HMAC-SHA256 under the house's key, 43 characters of base64url.

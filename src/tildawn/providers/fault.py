@@ -11,6 +11,7 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from tildawn.errors import Effect
+from tildawn.ledger.secret import redact
 from tildawn.units import SECOND, Micros, MicroUsd
 
 
@@ -157,27 +158,6 @@ def _believed(wait: float) -> Micros:
     return Micros(round(min(max(wait, 0), WAIT_MOST)))
 
 
-def redact(text: str, *secrets: str) -> str:
-    """The text with secrets and what looks like a key replaced by ``[secret]``.
-
-    Args:
-        text: any text.
-        *secrets: exact values to remove; empty ones are ignored.
-
-    Returns:
-        The text without them.
-
-    Raises:
-        Nothing.
-    """
-    for secret in secrets:
-        if secret:
-            # Libraries quote values in their messages, so the escaped form counts too.
-            text = text.replace(secret, "[secret]")
-            text = text.replace(secret.encode("unicode_escape").decode(), "[secret]")
-    return _KEY_SHAPE.sub("[secret]", text)
-
-
 def _kind_of_429(body: str) -> FaultKind:
     # A quota "per minute" comes back by itself, so it is a rate; a spent one needs a person.
     if _SPENT.search(body):
@@ -211,8 +191,3 @@ _CONTENT = re.compile(
 )
 
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-
-#: Shapes of keys that services hand out, and whatever follows "Bearer".
-_KEY_SHAPE = re.compile(
-    r"(?:sk|pk|rk|xai|ghp|gho|glpat|xox[abp])[-_][A-Za-z0-9_\-]{12,}|(?<=[Bb]earer )[^\s\"']+"
-)

@@ -16,13 +16,13 @@ import httpx2
 import msgspec
 
 from tildawn.clock import Clock
+from tildawn.ledger.secret import redact
 from tildawn.providers.fault import (
     REDIRECTS,
     SUCCESS,
     Fault,
     FaultKind,
     kind_of_status,
-    redact,
     retry_after,
 )
 from tildawn.providers.port import Wire

@@ -18,6 +18,7 @@ from tildawn.errors import TildawnError
 from tildawn.ledger.disk import NETWORK, file_system_of
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.pen import holder_of
+from tildawn.runtime.secret import key_variable
 from tildawn.runtime.setting import SIMULATOR, Settings
 from tildawn.units import MILLISECOND, SECOND, Micros
 
@@ -246,7 +247,7 @@ async def _provider(settings: Settings, clock: Clock, environ: Mapping[str, str]
 async def _asked(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Check:
     from tildawn.providers.dialect import dialect  # noqa: PLC0415 - loads the HTTP client
     from tildawn.providers.fault import Fault  # noqa: PLC0415
-    from tildawn.runtime.surroundings import key_variable, provider_of  # noqa: PLC0415
+    from tildawn.runtime.surroundings import provider_of  # noqa: PLC0415
 
     wanted = settings.provider
     variable = key_variable(wanted)

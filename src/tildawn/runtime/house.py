@@ -14,6 +14,7 @@ from tildawn.engine.engine import Engine, MakeContext
 from tildawn.errors import HouseUnusable
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
+from tildawn.runtime.secret import configure
 from tildawn.runtime.setting import Settings
 from tildawn.runtime.stops import Stops
 from tildawn.runtime.task import HouseTasks
@@ -83,6 +84,7 @@ class House:
             folder, registry=REGISTRY, projections=PROJECTIONS, clock=time, ids=Ids(time),
             build=BUILD, mode=mode, takeover=takeover,
         )  # fmt: skip
+        configure(ledger.secrets, settings, os.environ)
         return cls(folder, settings, ledger=ledger, clock=time)
 
     def furnish(self, make_context: MakeContext) -> None:

@@ -5,7 +5,6 @@ happened, and these lines may be deleted at any time.
 """
 
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from tildawn.providers.fault import redact
+from tildawn.ledger.secret import Secrets
 from tildawn.runtime.setting import LogSettings
 from tildawn.units import Micros
 
@@ -21,11 +20,6 @@ from tildawn.units import Micros
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-
-SECRET_LEAST = 6
-"""Shortest value that is taken out of lines."""
-
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
 _FILES = 4
 _MEGABYTE = 1_000_000
@@ -51,42 +45,6 @@ def write_line(text: str, *, run: str = "", **fields: object) -> None:
         Nothing.
     """
     logging.getLogger("tildawn.task").info(text, extra={"said": {"run": run, **fields}})
-
-
-class Secrets:
-    """Values that no line may show, beside whatever looks like a key."""
-
-    def __init__(self, values: Iterable[str] = ()) -> None:
-        """Begin with what is known."""
-        self._values: set[str] = set()
-        self.add(values)
-
-    def add(self, values: Iterable[str]) -> None:
-        """Keep these out of every line from now on; short ones would blank ordinary words.
-
-        Raises:
-            Nothing.
-        """
-        self._values |= {value for value in values if len(value) >= SECRET_LEAST}
-
-    def without(self, text: str) -> str:
-        """The text without them.
-
-        Raises:
-            Nothing.
-        """
-        return redact(text, *sorted(self._values, key=len, reverse=True))
-
-
-def secrets_in(environ: Mapping[str, str], *names: str) -> Iterator[str]:
-    """The values of these variables, and of those whose names say that they are secret.
-
-    Raises:
-        Nothing.
-    """
-    for name, value in environ.items():
-        if name in names or _SECRET_NAME.search(name):
-            yield value
 
 
 def keep_log(

@@ -209,6 +209,18 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
     snapshots_weekly: Annotated[
         int, _number("Of how many weeks the newest snapshot stays.", 0, 10_000)
     ] = 4
+    secrets: Annotated[
+        tuple[str, ...],
+        Says(
+            help="Environment variables whose values no record may hold, beside the provider's "
+            "key and every ${NAME} of a plan.",
+            kind=Kind.NAMES,
+        ),
+    ] = ()
+    public: Annotated[
+        tuple[str, ...],
+        Says(help="Variables of plans whose values are no secrets.", kind=Kind.NAMES),
+    ] = ()
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

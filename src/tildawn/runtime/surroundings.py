@@ -25,6 +25,7 @@ from tildawn.runtime.outside.calls import Calls
 from tildawn.runtime.outside.signs import ProviderSigns
 from tildawn.runtime.outside.world import Models, World
 from tildawn.runtime.policies import Policies
+from tildawn.runtime.secret import Told, key_variable
 from tildawn.runtime.setting import SIMULATOR, ProviderSettings, Settings
 
 
@@ -91,7 +92,7 @@ def surroundings_of(
     provider = provider_of(settings.provider, clock=clock, env=env, transport=played)
     world = World(
         ledger, clock, wires=Wires(clock=clock), prices=Prices.of(folder), connected=provider,
-        models=models_of(settings.provider), env=env, folder=folder,
+        models=models_of(settings.provider), env=Told(env, ledger.secrets), folder=folder,
     )  # fmt: skip
     seed = int.from_bytes(Ids(clock).random(8), "big")
     rng = Random(seed) if stage is None else stage.rng  # noqa: S311 - jitter of waits, no secret
@@ -128,15 +129,6 @@ def provider_of(
 
             wires = Wires(clock=clock, transport=SimTransport(SimModel(), clock=clock))
     return OpenAiCompatible(row, wires=wires, key=key, base_url=settings.base_url or None)
-
-
-def key_variable(settings: ProviderSettings) -> str:
-    """The variable of the environment that holds the key of the provider.
-
-    Raises:
-        Nothing.
-    """
-    return settings.key_variable or f"{settings.name.upper()}_API_KEY"
 
 
 def models_of(settings: ProviderSettings) -> Models:

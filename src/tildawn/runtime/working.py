@@ -14,6 +14,7 @@ from tildawn.runtime.context import Context
 from tildawn.runtime.house import House
 from tildawn.runtime.logbook import write_line
 from tildawn.runtime.loops import LOOPS, Turning, clear_up, turn_for_ever
+from tildawn.runtime.secret import configure
 from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.surroundings import Stage, Surroundings, surroundings_of
 
@@ -45,6 +46,7 @@ async def working(
         BadTask: a module of the settings cannot be imported.
         StaleWriter: another process took the pen.
     """
+    configure(house.ledger.secrets, house.settings, env)
     for module in house.settings.house.tasks:
         house.tasks.load(module)
     bypass.install()

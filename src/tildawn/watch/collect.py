@@ -10,6 +10,7 @@ import msgspec
 
 from tildawn.errors import LedgerBroken, PayloadErased, UnknownName
 from tildawn.ledger.reader import Head, Reader
+from tildawn.ledger.secret import hidden_random, redact
 from tildawn.projections.house import EpochRow, HouseRow, IncidentRow
 from tildawn.projections.night import (
     CoveredRow,
@@ -95,7 +96,7 @@ class Collected:
         except LedgerBroken:
             self.missing.append(seq)
             return Said(erased=True)
-        return Said(text=text_of(body))
+        return Said(text=hidden_random(redact(text_of(body))))
 
     def raw(self, seq: int, slot: int) -> bytes | None:
         """The bytes of a payload, or None when they are gone or were never there.

@@ -112,10 +112,11 @@ def test_a_table_in_utf_32_is_named_as_what_it_is(shell: Any) -> None:
 LOGS = """
 import json, logging, os, sys
 from pathlib import Path
-from tildawn.runtime.logbook import Secrets, end_log, keep_log, secrets_in, write_line
+from tildawn.ledger.secret import Secrets, secrets_in
+from tildawn.runtime.logbook import end_log, keep_log, write_line
 from tildawn.runtime.setting import Settings
 
-handler = keep_log(Path(sys.argv[1]), Settings().log, Secrets(secrets_in(os.environ, "SHOP_URL")))
+handler = keep_log(Path(sys.argv[1]), Settings().log, Secrets([*secrets_in(os.environ), os.environ["SHOP_URL"]]))
 write_line("asked http://shop:8080/x with hunter2-hunter2", run="r", header={"a": ["sk-abcdefghijklmnop"]})
 try:
     raise ValueError("refused: hunter2-hunter2")

@@ -79,6 +79,8 @@ class Copies:
                 raise UnknownName(message)
             fact, _ = reader.fact(Seq(row.accepted))
             plan = plan_from(reader.payload(Seq(row.accepted), 0))
+        # Before any of its runs begins, what its requests will hold is known as a secret.
+        self._ledger.secrets.name(plan.required_env)
         said = cast("PlanAccepted", cast("Fact", fact).data)
         body = self._ledger.blobs.get(said.inputs[ACCEPTED])
         accepted = msgspec.json.decode(body, type=Accepted)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import TracebackType
 from typing import NoReturn
 
 import click
@@ -124,7 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Raises:
         SystemExit: with the exit code.
     """
+    sys.excepthook = _ended
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A fault of our own: its traceback may quote anything, so secrets in it are blacked out."""
+    from tildawn.faces.hush import show  # noqa: PLC0415 - only who fails needs it
+
+    show(kind, error, trace)
 
 
 def run(arguments: list[str]) -> int:
@@ -167,14 +176,16 @@ def _usage(error: click.ClickException) -> int:
 
 
 def _refused(error: TildawnError, *, as_json: bool) -> int:
+    from tildawn.faces.hush import hushed  # noqa: PLC0415 - only who fails needs it
+
     if as_json:
         from tildawn.faces.cli.words import refusal_json  # noqa: PLC0415 - loads msgspec
 
-        click.echo(refusal_json(error), err=True)
+        click.echo(hushed(refusal_json(error)), err=True)
         return error.exit_code
-    click.echo(_tame(f"tildawn: {error.message} [{error.code}]"), err=True)
+    click.echo(_tame(hushed(f"tildawn: {error.message} [{error.code}]")), err=True)
     if error.hint:
-        click.echo(_tame(f"Next: {error.hint}"), err=True)
+        click.echo(_tame(hushed(f"Next: {error.hint}")), err=True)
     return error.exit_code
 
 

@@ -60,7 +60,9 @@ def application(desk: Desk) -> Starlette:
             return _json(await perform(operation, desk, await request.body()))
         except TildawnError as error:
             said = refusal_of(error)
-            return _json(msgspec.json.encode(said), status=_STATUS.get(said.exit_code, 409))
+            # A message may quote what the holder alone knows to be a secret.
+            text = desk.house.ledger.secrets.without(msgspec.json.encode(said).decode())
+            return _json(text.encode(), status=_STATUS.get(said.exit_code, 409))
         # The outermost frame of a request: one bad request must not end a night.
         except Exception:  # noqa: BLE001 - logged with its trace, and answered
             _log.exception("operation %s failed", request.path_params["name"])

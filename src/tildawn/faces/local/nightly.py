@@ -26,8 +26,9 @@ from tildawn.runtime.house import House
 from tildawn.runtime.job import Finished, NightJob
 from tildawn.runtime.plan import Compiled, compile_plan
 from tildawn.runtime.policies import Policies
+from tildawn.runtime.secret import key_variable
 from tildawn.runtime.setting import SIMULATOR, Settings
-from tildawn.runtime.surroundings import key_variable, models_of, provider_of
+from tildawn.runtime.surroundings import models_of, provider_of
 from tildawn.runtime.version import BUILD
 
 

@@ -19,6 +19,7 @@ import msgspec
 from tildawn.apps.night.desk import prepare
 from tildawn.clock import Clock, SystemClock
 from tildawn.errors import HouseLocked, StoreFull, TildawnError
+from tildawn.faces.hush import hush_tracebacks, hushed
 from tildawn.faces.local.application import application
 from tildawn.faces.local.disk import watching
 from tildawn.faces.local.nightly import as_accepted, look_ahead, settled, spend_night
@@ -30,12 +31,11 @@ from tildawn.runtime.holder import Absent, socket_path
 from tildawn.runtime.house import House
 from tildawn.runtime.job import Job, house_of
 from tildawn.runtime.line import ask_holder, greeting_of
-from tildawn.runtime.logbook import Secrets, end_log, keep_log, secrets_in
+from tildawn.runtime.logbook import end_log, keep_log
 from tildawn.runtime.operation import Desk, refusal_of
 from tildawn.runtime.operations.house import LEAVE
 from tildawn.runtime.plan import Compiled
 from tildawn.runtime.stops import told
-from tildawn.runtime.surroundings import key_variable
 from tildawn.runtime.working import working
 from tildawn.units import SECOND, Micros
 
@@ -76,6 +76,7 @@ def work(job: Job, *, restarted: bool, broke: bool = False) -> int:
     Raises:
         Nothing.
     """
+    hush_tracebacks()
     try:
         if broke:
             refuse_damaged(Layout(house_of(job)).database)
@@ -89,7 +90,7 @@ def work(job: Job, *, restarted: bool, broke: bool = False) -> int:
     # The outermost frame of a worker.  It counts as a death: the parent starts another one.
     except Exception:  # noqa: BLE001 - told with its trace
         _log.critical("the worker broke", exc_info=True)
-        say(Secrets(secrets_in(os.environ)).without(traceback.format_exc()))
+        say(traceback.format_exc())
         return BROKE
 
 
@@ -105,10 +106,9 @@ def _work(job: Job, *, restarted: bool) -> int:
         ahead = look_ahead(night, folder, settings, clock, restarted=restarted)
         compiled = asyncio.run(ahead)
     house = _open(folder, config, clock)
-    secrets = Secrets(secrets_in(os.environ, key_variable(config.settings.provider)))
     if compiled is not None:
-        secrets.add(os.environ.get(name, "") for name in compiled.plan.required_env)
-    handler = keep_log(folder, config.settings.log, secrets)
+        house.ledger.secrets.name(compiled.plan.required_env)
+    handler = keep_log(folder, config.settings.log, house.ledger.secrets)
     try:
         return asyncio.run(_Worker(house, config, job).serve(compiled, restarted=restarted))
     finally:
@@ -189,7 +189,7 @@ def say(line: str) -> None:
     Raises:
         Nothing.
     """
-    _write(sys.stderr, line)
+    _write(sys.stderr, hushed(line))
 
 
 def print_line(line: str) -> None:

@@ -30,6 +30,8 @@ WORDS = {
     "budget-spent": "the budget does not allow its next call",
     "auth": "the other side does not accept our key",
     "quota": "the account is used up",
+    "secret": "the answer holds a secret and was not recorded",
+    "secret-found": "a value holds a secret and was not recorded",
 }
 """Why, in words; another code is told as it is."""
 
