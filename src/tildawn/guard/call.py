@@ -35,7 +35,7 @@ from tildawn.clock import Clock
 from tildawn.errors import Effect, TildawnError
 from tildawn.facts.call import CallDispatched, CallSettled
 from tildawn.facts.fact import Fact
-from tildawn.guard import budget, ladder, retry
+from tildawn.guard import budget, ladder
 from tildawn.guard.attempt import Ran
 from tildawn.guard.commit import Patience
 from tildawn.guard.deadline import Alarms
@@ -48,23 +48,15 @@ from tildawn.guard.late import Abandoned
 from tildawn.guard.leave import Pass
 from tildawn.guard.means import Means, Then
 from tildawn.guard.policy import Mode, PolicyOf, preset_of
-from tildawn.guard.record import asked_wait
-from tildawn.guard.request import PROBES, Answer, CallRequest, Ended, Final, Later, Stale, Verdict
-from tildawn.guard.turns import alone, still_blocked
+from tildawn.guard.request import Answer, CallRequest, Ended, Final, Later, Stale, Verdict
+from tildawn.guard.sequel import Next, Sequel
+from tildawn.guard.turns import alone
 from tildawn.guard.visit import Visit
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CallRow
 from tildawn.projections.route import HealthRow, Sent
 from tildawn.units import SECOND, Micros, Seq
-
-
-class Next(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows a failed attempt: the end, another one at ``due``, or clearing up."""
-
-    step: str
-    due: Micros = Micros(0)
-    why: str = ""
 
 
 class Door:
@@ -98,6 +90,7 @@ class Door:
         self.gate = Gate(
             ledger, clock, rng, alarms=self._means.alarms, policies=numbers, environment=environment
         )
+        self._sequel = Sequel(self._means, self.gate)
         self._doubts = Doubts(self._means)
         self._fallback = Fallback(self._means, self.gate)
         self._inside: dict[tuple[str, str], Visit] = {}
@@ -363,12 +356,12 @@ class Door:
                 entry = visit.record.answered(visit.attempt, ran.answer, ran)
                 return await self._end(visit, entry, ran, None)
         assert fault is not None
-        test = self._is_test(visit, fault)
+        test = self._sequel.is_test(visit, fault)
         visit.tries -= int(test)
-        then = self._next(visit, fault)
+        then = self._sequel.after(visit, fault)
         lower = then.step == "end" and self._fallback.possible(visit, fault)
         if (test and then.step == "again") or (then.step == "end" and not lower):
-            then = self._parked(visit, fault) or then
+            then = self._sequel.parked(visit, fault) or then
         entry = visit.record.failed(
             visit.attempt, fault=fault, ran=ran, final=then.step == "end" and not lower,
             retry_due=0 if then.why == ladder.RETRIES else then.due, test=test,
@@ -412,7 +405,7 @@ class Door:
         """It is known not to have happened: the rules for its fault decide, as for any other."""
         nothing = msgspec.structs.replace(fault, effect=Effect.NONE)
         visit.effect = Effect.NONE
-        then = self._next(visit, nothing)
+        then = self._sequel.after(visit, nothing)
         if then.step != "end":
             return await self._means.pause(visit, then.due, then.why)
         if self._fallback.possible(visit, nothing):
@@ -427,55 +420,6 @@ class Door:
             visit.leave_if_cancelled()
             return ended
         return await self._outlived(visit, ran, fault)
-
-    def _next(self, visit: Visit, fault: Seen) -> Next:
-        """What follows a failure.  Whoever goes away leaves the call open for the next entry."""
-        if fault.kind == "cancelled":
-            return Next(step="stop")
-        if fault.effect is Effect.UNKNOWN and not visit.repeatable():
-            return Next(step="clear up")
-        return self._again(visit, fault)
-
-    def _is_test(self, visit: Visit, fault: Seen) -> bool:
-        leave = visit.leave_of_gate
-        return (
-            leave is not None
-            and fault.kind in ladder.THEIRS
-            and self.gate.turns.is_free_test(leave)
-        )
-
-    def _parked(self, visit: Visit, fault: Seen) -> Next | None:
-        """A batch waits for a route that is out of service instead of failing with it."""
-        leave = visit.leave_of_gate
-        assert leave is not None, "only what was let in can fail"
-        interactive = visit.primary.patience == "interactive"
-        if still_blocked(leave, fault.kind):
-            return Next(step="again", due=self._means.clock.wall(), why=ladder.BLOCKED)
-        if visit.request.run == PROBES or not ladder.parks(fault.kind, interactive=interactive):
-            return None
-        if not self.gate.turns.parks(leave, fault.kind):
-            return None
-        return Next(step="again", due=self._means.clock.wall(), why=ladder.OPEN)
-
-    def _again(self, visit: Visit, fault: Seen) -> Next:
-        """When it is tried again, by the rules for its kind; the end where it is not."""
-        means = self._means
-        policy = means.policy_of(visit)
-        if (asked := asked_wait(fault)) and visit.request.run != PROBES:
-            # Nobody's failure: the route is parked, and no retry is spent.
-            visit.tries -= 1
-            due = means.clock.wall() + retry.jittered(policy, asked, means.rng.random())
-            return Next(step="again", due=Micros(due), why=fault.kind)
-        wait = retry.wait_before(policy, fault, visit.tries, means.rng.random())
-        if wait is None:
-            return Next(step="end")
-        now = means.clock.wall()
-        if not means.may_retry(visit):
-            due = Micros(now + max(wait, policy.budget_wait))
-            return Next(step="again", due=due, why=ladder.RETRIES)
-        if wait <= policy.short_wait and means.clock.mono() + wait >= visit.until:
-            return Next(step="end")
-        return Next(step="again", due=Micros(now + wait), why=fault.kind)
 
     async def _outlived(self, visit: Visit, ran: Ran[Answer], fault: Seen | None) -> Stale:
         """The run has a newer attempt: nothing is settled, but money and effect are booked.
