@@ -125,6 +125,7 @@ class NotPermitted(Refused):
     """No permit allows this effect."""
 
     code = "not-permitted"
+    exit_code = 3
 
 
 class SecretFound(Refused):

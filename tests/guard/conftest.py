@@ -16,6 +16,7 @@ import pytest
 from tildawn.errors import Busy, TildawnError
 from tildawn.facts import call as call_facts
 from tildawn.facts import house as house_facts
+from tildawn.facts import permit as permit_facts
 from tildawn.facts import route as route_facts
 from tildawn.facts import run as run_facts
 from tildawn.facts import step
@@ -34,6 +35,7 @@ from tildawn.ledger.verdict import Verdict
 from tildawn.ledger.verify import verify
 from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CALL, CallRow
+from tildawn.projections.permit import PERMIT
 from tildawn.projections.route import ROUTE, health_of
 from tildawn.projections.run import RUN, RunRow
 from tildawn.testing.clock import ManualClock
@@ -42,7 +44,14 @@ from tildawn.units import SECOND, Micros, MicroUsd, Seq
 
 RUN_NAME = "0" * 31 + "1"
 REGISTRY = Registry(
-    (*house_facts.KINDS, *run_facts.KINDS, *call_facts.KINDS, *step.KINDS, *route_facts.KINDS)
+    (
+        *house_facts.KINDS,
+        *run_facts.KINDS,
+        *call_facts.KINDS,
+        *step.KINDS,
+        *route_facts.KINDS,
+        *permit_facts.KINDS,
+    )
 )
 
 
@@ -154,7 +163,7 @@ class House:
 
     def _open(self) -> WatchedLedger:
         ledger = WatchedLedger.open(
-            self.folder, registry=REGISTRY, projections=(RUN, ROUTE, CALL), clock=self.clock,
+            self.folder, registry=REGISTRY, projections=(RUN, ROUTE, CALL, PERMIT), clock=self.clock,
             ids=Ids(self.clock), build="test",
         )  # fmt: skip
         ledger.trouble = []
@@ -182,7 +191,7 @@ class House:
 
     def verdict(self) -> Verdict:
         """What a check of the whole house says, tables against a rebuild included."""
-        return verify(self.folder, registry=REGISTRY, projections=(RUN, ROUTE, CALL))
+        return verify(self.folder, registry=REGISTRY, projections=(RUN, ROUTE, CALL, PERMIT))
 
     def row(self, path: str = "p") -> CallRow:
         """A call as it is on record."""

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tildawn.facts import call, house, night, route, run, step
+from tildawn.facts import call, house, night, permit, route, run, step
 from tildawn.facts.call import CallDispatched, CallDoubted, CallSettled
 from tildawn.facts.fact import FactData, Payload, Registry
 from tildawn.facts.house import MachineSlept
@@ -41,6 +41,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL
 from tildawn.projections.house import HOUSE
 from tildawn.projections.night import NIGHT
+from tildawn.projections.permit import PERMIT
 from tildawn.projections.quarantine import QUARANTINE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN
@@ -55,9 +56,9 @@ from tildawn.watch.report import Report
 
 BERLIN = ZoneInfo("Europe/Berlin")
 REGISTRY = Registry(
-    (*house.KINDS, *run.KINDS, *step.KINDS, *call.KINDS, *route.KINDS, *night.KINDS)
+    (*house.KINDS, *run.KINDS, *step.KINDS, *call.KINDS, *route.KINDS, *permit.KINDS, *night.KINDS)
 )
-PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE)
+PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE, PERMIT)
 
 
 def instant(text: str, *, zone: ZoneInfo = BERLIN) -> Micros:

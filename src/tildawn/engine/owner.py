@@ -16,7 +16,7 @@ from tildawn.engine.poison import args_key
 from tildawn.engine.port import CALL_CHOICES, Settle
 from tildawn.engine.task import TaskDef
 from tildawn.engine.work import BUSY_WAIT
-from tildawn.errors import Busy, Misused, TildawnError, UnknownName
+from tildawn.errors import Busy, Misused, NotPermitted, TildawnError, UnknownName
 from tildawn.facts.fact import FactData, Payload
 from tildawn.facts.run import (
     RunAccepted,
@@ -31,6 +31,7 @@ from tildawn.ids import Ids, RunId
 from tildawn.ledger.entry import Committed, Entry, Outcome, Unmet
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections.permit import PermitUseRow
 from tildawn.projections.run import ENDED, RunKeyRow, RunRow
 from tildawn.units import Micros, Seq
 
@@ -52,6 +53,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[str, ...] = ()
     simulated: bool = False
     lane: str = "owner"
+    #: Under which its calls are made, empty for the authority of the owner.
+    permit: str = ""
     config: Mapping[str, str | int | bool] | None = None
 
 
@@ -103,6 +106,7 @@ def accept(
         fingerprint=task.fingerprint,
         simulated=options.simulated,
         lane=options.lane,
+        permit=options.permit,
         args_key=args_key(ledger, task.name, text),
     )
     return ledger.draft(data, run=run, payloads=(args, label, config))
@@ -152,7 +156,11 @@ class Owner:
             named = task.arguments.decode(text)
             options = msgspec.structs.replace(options, limit_key=task.limit_key(**named))
         entry = accept(self._ledger, self._ids, task, text, options)
-        answer = await self._ledger.append([entry])
+        expect = [_stands(options.permit)] if options.permit else []
+        answer = await self._ledger.append([entry], expect=expect)
+        if isinstance(answer, Unmet) and answer.why == "permit":
+            message = f"permit {options.permit} is revoked, or not on record"
+            raise NotPermitted(message, hint="tildawn permit list", reason="revoked")
         if isinstance(answer, Unmet):
             # The expectation that failed is the uniqueness of the key, so this is its run.
             known = cast("RunKeyRow", answer.row)
@@ -375,6 +383,13 @@ _ANSWERS: Mapping[str, Callable[[str, int], RunAnswered]] = {
 
 def _text(ledger: Ledger, text: str) -> Payload | None:
     return ledger.payload(msgspec.json.encode(text)) if text else None
+
+
+def _stands(permit: str) -> Expect:
+    def test(row: Row | None) -> bool:
+        return isinstance(row, PermitUseRow) and row.revoked < 0
+
+    return Expect(row=PermitUseRow, key=(permit,), test=test, why="permit")
 
 
 def _state(run: str, states: set[str]) -> Expect:

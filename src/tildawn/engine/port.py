@@ -27,6 +27,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     fence: Expect
     budgets: tuple[str, ...]
     simulated: bool
+    #: Under which its calls are made, empty for the authority of the owner.
+    permit: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True):

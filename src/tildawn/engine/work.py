@@ -259,6 +259,7 @@ class Work:
             fence=self.fence,
             budgets=tuple(filter(None, self.row.budgets.split("\n"))),
             simulated=bool(self.row.simulated),
+            permit=self.row.permit,
         )
 
         def final(seq: Seq, fact: Fact, text: bytes | None) -> None:
@@ -305,6 +306,7 @@ class Work:
             row=self.row.row,
             budgets=tuple(filter(None, self.row.budgets.split("\n"))),
             simulated=bool(self.row.simulated),
+            permit=self.row.permit,
             lane=self.row.lane,
             priority=self.row.priority,
             fingerprint=task.fingerprint,

@@ -73,6 +73,8 @@ class CallDispatched(FactData, frozen=True):
     worst_micro_usd: int = 0
     #: Class of the call: image, chat, embedding, http or local.
     kind: str = ""
+    #: Under which it is sent, empty for the authority of the owner; this is its use.
+    permit: str = ""
 
     PAYLOADS = ("what", "about")
 

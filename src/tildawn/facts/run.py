@@ -35,6 +35,8 @@ class RunAccepted(FactData, frozen=True):
     lane: str = "owner"
     #: Keyed digest of the task and its arguments, the same for every run with the same ones.
     args_key: str = ""
+    #: Under which its calls are made, and those of its children; empty for the owner's authority.
+    permit: str = ""
 
     PAYLOADS = ("args", "label", "config")
 

@@ -10,11 +10,11 @@ The order, outermost first.  Each rule is a file of its own.
  2. deadline          one absolute limit for everything of this entry
  3. ladder            other models, then what is here already (`fallback`, `ladder`)
  4. retry             rules by kind of fault; one retry budget a route (`retry`)
- 5. policy, permit    an unknown price is refused when nobody watches; later: permits
+ 5. policy, permit    an unknown price is refused when nobody watches; a permit says no (`permit`)
  6. breaker           admits, or says when to ask again (`gate`, `breaker`, `recovery`)
  7. limiter           waits for its turn; gets its token back from a refused 9 (`limiter`)
  8. bulkhead          so many at once a route (`bulkhead`)
- 9. ONE COMMIT        `CallDispatched` with its reservation, judged against all budgets
+ 9. ONE COMMIT        `CallDispatched` with its reservation, judged against budgets and permits
 10. attempt timeout   follows the latencies of the route (`timeout`, `latency`)
 11. the call          and the check of its output
 12. ONE COMMIT        `CallSettled`: the spend replaces the reservation; the route learns of it
@@ -32,11 +32,12 @@ from typing import cast
 import msgspec
 
 from tildawn.clock import Clock
-from tildawn.errors import Effect, TildawnError
+from tildawn.errors import Effect, NotPermitted, TildawnError
 from tildawn.facts.call import CallDispatched, CallSettled
 from tildawn.facts.fact import Fact
-from tildawn.guard import budget, ladder
+from tildawn.guard import budget, ladder, permit
 from tildawn.guard.attempt import Ran
+from tildawn.guard.authority import Authority, refused_fact
 from tildawn.guard.commit import Patience
 from tildawn.guard.deadline import Alarms
 from tildawn.guard.doubt import Doubts, invalid
@@ -90,6 +91,7 @@ class Door:
         self.gate = Gate(
             ledger, clock, rng, alarms=self._means.alarms, policies=numbers, environment=environment
         )
+        self._authority = Authority(ledger)
         self._sequel = Sequel(self._means, self.gate)
         self._doubts = Doubts(self._means)
         self._fallback = Fallback(self._means, self.gate)
@@ -204,6 +206,9 @@ class Door:
             request = visit.request
             if request.reserve is None and self._means.funds(visit) is None:  # 5
                 return await self._refuse(visit, budget.unpriced(request))
+            error = self._authority.refuses(request, self._means.clock.wall())  # 5
+            if error is not None:
+                return await self._forbid(visit, error)
             leave = await self.gate.enter(request, until=self._fallback.patience(visit))  # 6, 7, 8
             if isinstance(leave, Later):
                 verdict = await self._not_now(visit, leave)
@@ -234,6 +239,12 @@ class Door:
             )
             said = await self._fallback.lower(visit, error.code, None)
             return await self._refuse(visit, error) if said == STAY else said
+        if answer.why == permit.WHY:
+            now = self._means.clock.wall()
+            return await self._forbid(
+                visit,
+                self._authority.unmet(visit.request, answer.row, visit.record.funds.amount, now),
+            )
         if isinstance(answer.row, HealthRow):
             return Later(Micros(self._means.clock.wall() + SECOND), "route-open")
         if not isinstance(answer.row, CallRow):
@@ -260,13 +271,15 @@ class Door:
         limit = means.limit_of(visit)
         funds = means.funds(visit, probe=leave.probe)
         assert funds is not None, "what has no price was refused before it asked for leave"
-        visit.record.funds = funds
+        permits = self._authority.scopes(request)
+        visit.record.funds = msgspec.structs.replace(funds, permits=permits) if permits else funds
         entry = visit.record.dispatched(
             visit.attempt + 1, key=visit.key, leave=leave,
             deadline=Micros(means.clock.wall() + limit), limit=limit,
         )  # fmt: skip
         expect = visit.expect()
         expect += expected(request, funds)
+        expect += self._authority.expected(request, funds.amount, Micros(entry.fact.at))
         if leave.probe:
             expect.append(alone(request.route))
 
@@ -298,9 +311,24 @@ class Door:
         visit.leave_if_cancelled()
         return Stale()
 
+    async def _forbid(self, visit: Visit, error: NotPermitted) -> Verdict | None:
+        """A permit says no: the end of the call, or of the tier that is asked for it."""
+        if visit.request is visit.primary:
+            return await self._refuse(visit, error)
+        if (refused := refused_fact(error)) is not None:
+            # Before another tier is asked; a crash here leaves a call that begins again.
+            entry, fence = visit.record.not_permitted(refused), visit.request.fence
+            await self._means.committer.append([entry], expect=[fence], patience=visit)
+        said = await self._fallback.lower(visit, error.code, None)
+        if said != STAY:
+            return said
+        if visit.error is not None:
+            return await self._give_up(visit, visit.error)
+        return await self._refuse(visit, NotPermitted(error.message, hint=error.hint))
+
     async def _refuse(self, visit: Visit, error: TildawnError) -> Verdict:
         while True:
-            ended = await self._means.finish(visit, visit.record.refused(error))
+            ended = await self._means.finish(visit, *self._refused(visit, error))
             visit.leave_if_cancelled()
             if isinstance(ended, Ended):
                 return ended
@@ -309,6 +337,12 @@ class Door:
             verdict = await self._doubts.resume(visit, ended.row)
             if verdict is not None:
                 return verdict
+
+    @staticmethod
+    def _refused(visit: Visit, error: TildawnError) -> list[Entry]:
+        said = refused_fact(error) if isinstance(error, NotPermitted) else None
+        refused = visit.record.refused(error)
+        return [refused] if said is None else [visit.record.not_permitted(said), refused]
 
     # -- the call --------------------------------------------------------------------------
 

@@ -22,11 +22,13 @@ class Funds(msgspec.Struct, frozen=True, kw_only=True):
     worst: MicroUsd = MicroUsd(0)
     tokens: int = 0
     scopes: tuple[Scope, ...] = ()
+    #: Of its permit, which has its own way of saying no.
+    permits: tuple[Scope, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The scopes as a dispatch names them."""
-        return tuple(scope.name for scope in self.scopes)
+        return tuple(scope.name for scope in (*self.scopes, *self.permits))
 
 
 def funds_of(

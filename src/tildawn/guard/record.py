@@ -19,6 +19,7 @@ from tildawn.facts.call import (
     ChildProcessStarted,
 )
 from tildawn.facts.fact import FactData, Payload
+from tildawn.facts.permit import PermitRefused
 from tildawn.guard.attempt import Ran
 from tildawn.guard.fault import SECRET, Seen, holds_secret
 from tildawn.guard.funds import Funds
@@ -93,6 +94,7 @@ class Recorder:
             basis="step" if limit < leave.limit.limit else leave.limit.basis, would=leave.would,
             short=limit < leave.usual,
             tier=self.tier, instead=self.instead, kind=request.kind,
+            permit=request.permit,
         )  # fmt: skip
         return self._draft(data, what, about)
 
@@ -209,6 +211,14 @@ class Recorder:
             error=said.digest,
         )  # fmt: skip
         return self._draft(data, said)
+
+    def not_permitted(self, said: PermitRefused) -> Entry:
+        """A permit did not allow an attempt.
+
+        Raises:
+            BadValue: a value is outside the profile of bodies.
+        """
+        return self._draft(said)
 
     def doubted(self, attempt: int, why: str) -> Entry:
         """An attempt was sent and can have no answer any more.

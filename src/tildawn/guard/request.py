@@ -248,6 +248,11 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     remotes: tuple[Remote, ...] = ()
     locals: tuple[Local, ...] = ()
     patience: Literal["interactive", "batch"] = "batch"
+    #: Under which it is made, empty for the authority of the owner.
+    permit: str = ""
+    #: What it does, in the words of `tildawn.facts.permit`, and to what.
+    operation: str = "call"
+    resource: str | None = ""
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -92,6 +92,8 @@ class RunRow(Row, frozen=True, kw_only=True):
     budgets: str
     simulated: int
     lane: str
+    #: Under which its calls are made, empty for the authority of the owner.
+    permit: str
     #: waiting: for what; held: the error code.
     why: str
     choices: str
@@ -187,6 +189,7 @@ def _accept(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
             budgets="\n".join(said.budgets),
             simulated=int(said.simulated),
             lane=said.lane,
+            permit=said.permit,
             why="",
             choices="",
             call_path="",
@@ -392,7 +395,7 @@ def _wake(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 RUN = Projection(
     name="run",
-    version=2,  # 2: progress clears a run of the deaths before it
+    version=3,  # 2: progress clears a run of the deaths before it
     tables=(RUNS, KEYS),
     folds={
         RunAccepted: _accept,

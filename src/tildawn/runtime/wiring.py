@@ -20,6 +20,7 @@ from tildawn.facts import (
     house,
     letter,
     night,
+    permit,
     picture,
     quarantine,
     route,
@@ -38,6 +39,7 @@ from tildawn.projections.call import CALL, CallRow
 from tildawn.projections.house import HOUSE
 from tildawn.projections.letter import LETTER
 from tildawn.projections.night import NIGHT
+from tildawn.projections.permit import PERMIT
 from tildawn.projections.picture import PICTURE
 from tildawn.projections.quarantine import QUARANTINE
 from tildawn.projections.route import ROUTE
@@ -59,6 +61,7 @@ REGISTRY = Registry(
         *step.KINDS,
         *call.KINDS,
         *route.KINDS,
+        *permit.KINDS,
         *picture.KINDS,
         *letter.KINDS,
         *night.KINDS,
@@ -70,7 +73,7 @@ REGISTRY = Registry(
 
 PROJECTIONS: tuple[Projection, ...] = (
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
-    SEGMENT,
+    SEGMENT, PERMIT,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""
 

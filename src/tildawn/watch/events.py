@@ -10,6 +10,7 @@ from tildawn.watch.collect import Collected
 from tildawn.watch.guarded import bands_of
 from tildawn.watch.hours import Death
 from tildawn.watch.money import Outside
+from tildawn.watch.permits import refusals_of
 from tildawn.watch.report import Anomaly, Event, Guard, Healed, RunLine, StopLine, Strip, Verdict
 from tildawn.watch.words import Times, count, length, one_line
 
@@ -235,6 +236,7 @@ def anomalies_of(
     found += _blocked(got)
     found += _jumped(got)
     found += _unbased(got, lines)
+    found += refusals_of(got)
     return tuple(found)
 
 

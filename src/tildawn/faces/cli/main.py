@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": ("work", "Settle what needs you: tildawn answer RUN CHOICE."),
     "dead": ("mend", "List dead letters: what only you can set going again."),
     "budget": ("work", "Show budgets, or set the limit of one."),
+    "permit": ("permit", "Make, list, show and revoke permits."),
     "routes": ("route", "List routes: state, time limit, limiter, money, last attempts."),
     "route": ("route", "Explain one route, or have your say about it."),
     "slo": ("route", "Show what was promised, measured, and is left, for a day."),

@@ -3,7 +3,9 @@
 What it is not: their effect; the operations have that.
 """
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
@@ -17,6 +19,7 @@ from tildawn.runtime.operation import Operation
 from tildawn.runtime.operations import budget as money
 from tildawn.runtime.operations import run as runs
 from tildawn.runtime.operations.naming import PART_LEAST
+from tildawn.runtime.token import TOKEN_VARIABLE
 from tildawn.watch.words import dollars
 
 
@@ -29,11 +32,31 @@ from tildawn.watch.words import dollars
 @click.option("--queue", default="", help="The queue it waits in.")
 @click.option("--priority", default=0, help="Higher starts first.")
 @click.option("--delay", default="", metavar="TIME", help="Start no earlier than in 10m, 1h30m.")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=f"Act under the permit of the token in it; else of that in {TOKEN_VARIABLE}.",
+)
 @options
-def enqueue(task: str, words: tuple[str, ...], text: str, **more: str | int) -> None:
+def enqueue(
+    task: str, words: tuple[str, ...], text: str, token_file: Path | None, **more: str | int
+) -> None:
     given = msgspec.convert({"task": task, "words": dict(pairs(words)), **more}, runs.EnqueueInput)
+    given = msgspec.structs.replace(given, token=_token(token_file))
     given = msgspec.structs.replace(given, input=_json(text or "{}"))
     tell(ask(runs.ENQUEUE, given), _accepted)
+
+
+def _token(file: Path | None) -> str:
+    """A token is never an argument: anybody on the machine can read those."""
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE, "").strip()
+    token = file.read_text("utf-8", "replace").strip()
+    if not token:
+        message = f"{file} holds no token"
+        raise BadValue(message, hint="tildawn permit mint --token prints one")
+    return token
 
 
 def _json(text: str) -> msgspec.Raw:

@@ -11,6 +11,7 @@ from tildawn.guard.budget import PROBES, ROUTE, Scope, strained
 from tildawn.ledger.reader import Reader
 from tildawn.projections.budget import BudgetRow, budget_of, budgets_under
 from tildawn.projections.night import night_called
+from tildawn.projections.permit import SCOPE
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.plan.problem import nearest
 from tildawn.units import usd
@@ -87,6 +88,9 @@ async def _limit(desk: Desk, given: LimitInput) -> Budgets:
                 message = "there was no night yet whose budget could be set"
                 raise Misused(message, hint="name a scope: tildawn budget SCOPE AMOUNT")
             scope = f"night/{night.night}"
+        elif scope.startswith(SCOPE):
+            message = "the limits of a permit never change"
+            raise Misused(message, hint="tildawn permit mint makes another one")
         elif budget_of(reader, scope) is None and not scope.startswith((ROUTE, PROBES)):
             raise _unknown(reader, scope)
     fact = BudgetSet(scope=scope, limit_micro_usd=amount, reason=given.reason, limit_tokens=tokens)

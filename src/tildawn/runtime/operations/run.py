@@ -10,7 +10,7 @@ import msgspec
 from tildawn.engine.owner import Options
 from tildawn.engine.queue import backlog
 from tildawn.engine.task import TaskDef
-from tildawn.errors import BadValue, Busy, Misused
+from tildawn.errors import BadValue, Busy, Misused, NotPermitted
 from tildawn.projections.run import RunRow
 from tildawn.projections.story import name_of
 from tildawn.runtime.house import House
@@ -18,6 +18,7 @@ from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.operations.naming import run_meant
 from tildawn.runtime.setting import SIMULATOR
 from tildawn.runtime.task import located
+from tildawn.runtime.token import authorize, put_on_record
 from tildawn.units import Micros, duration
 
 
@@ -39,6 +40,8 @@ class EnqueueInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Such as ``10m``; empty for at once.
     delay: str = ""
     limit_key: str = ""
+    #: Of whoever asks; without one the run has the owner's authority.
+    token: str = ""
 
 
 class Enqueued(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 async def _enqueue(desk: Desk, given: EnqueueInput) -> Enqueued:
     house = desk.house
     task, place = house.tasks.find(given.task)
+    permit = await _permitted(desk, given, task.name) if given.token else ""
     text = _arguments(task, given)
     if not house.working:
         _check_backlog(house)
@@ -99,12 +103,23 @@ async def _enqueue(desk: Desk, given: EnqueueInput) -> Enqueued:
         text,
         Options(
             key=given.key, label=given.label, queue=given.queue, priority=given.priority,
-            due=due, limit_key=given.limit_key,
+            due=due, limit_key=given.limit_key, permit=permit,
             simulated=house.settings.provider.name == SIMULATOR,
         ),
     )  # fmt: skip
     row, name = _look(house, accepted.run)
     return Enqueued(run=accepted.run, name=name, fresh=accepted.fresh, state=row.state)
+
+
+async def _permitted(desk: Desk, given: EnqueueInput, task: str) -> str:
+    """The permit under which a token lets a task be enqueued."""
+    ledger = desk.house.ledger
+    try:
+        with ledger.read() as reader:
+            return authorize(reader, given.token, ENQUEUE, desk.clock.wall(), route=f"task:{task}")
+    except NotPermitted as error:
+        await put_on_record(ledger, error)
+        raise
 
 
 def _check_backlog(house: House) -> None:

@@ -161,6 +161,9 @@ class Calls:
                 patience=options.patience,
                 kind=kind,
                 sign=kind in SIGNS,
+                permit=ticket.permit,
+                operation=prepared.operation,
+                resource=prepared.resource,
             )
             return _verdict(await self._door.call(asked, final), prepared.route)
 

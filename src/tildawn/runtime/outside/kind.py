@@ -62,6 +62,10 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     #: The fallback ladder: who else may answer, and what may stand in.
     remotes: tuple[Remote, ...] = ()
     locals: tuple[Local, ...] = ()
+    #: What it does, in the words of `tildawn.facts.permit`, and the address of what it does it
+    #: to: empty for what has none, None where nobody can tell.
+    operation: str = "call"
+    resource: str | None = ""
 
 
 class Prepare(Protocol):

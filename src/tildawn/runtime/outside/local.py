@@ -12,6 +12,7 @@ from typing import cast
 import msgspec
 
 from tildawn.engine.outcome import Artifact
+from tildawn.guard.address import file_address
 from tildawn.guard.request import Answer, Attempt
 from tildawn.providers.file import FileAnswer, Files
 from tildawn.providers.port import Wire
@@ -53,6 +54,8 @@ def shell(
         reserve=MicroUsd(0),
         reserve_tokens=0,
         what=f"run {said}"[:300],
+        operation="shell",
+        resource=str(unexpanded(argv[0])) if argv else None,
         perform=perform,
     )
 
@@ -121,6 +124,8 @@ def file(
         reserve=MicroUsd(0),
         reserve_tokens=0,
         what=f"{verb} {path}",
+        operation=f"file:{verb}",
+        resource=file_address(path),
         perform=perform,
     )
 

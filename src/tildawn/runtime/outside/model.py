@@ -84,6 +84,7 @@ def _chat(
         reserve_tokens=money.tokens or limit,
         worst=money.worst,
         what=f"ask {model}",
+        operation="chat",
         perform=perform,
         validate=None if request.schema is None else schema_check(request.schema),
     )
@@ -157,6 +158,7 @@ def _image(
         reserve_tokens=0,
         worst=money.worst,
         what=f"draw with {model}",
+        operation="image",
         perform=perform,
         decode=lambda text: msgspec.json.decode(text, type=Artifact),
     )

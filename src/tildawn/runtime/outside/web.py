@@ -9,6 +9,7 @@ from typing import Literal, cast
 import msgspec
 
 from tildawn.engine.outcome import Artifact
+from tildawn.guard.address import url_address
 from tildawn.guard.request import Answer, Attempt
 from tildawn.providers.file import Files
 from tildawn.providers.http import FilePart, HttpAnswer, HttpRequest, send
@@ -50,6 +51,8 @@ def http(
         reserve=MicroUsd(0),
         reserve_tokens=0,
         what=f"{method} {said}"[:300],
+        operation=f"http:{method}",
+        resource=url_address(said),
         perform=perform,
     )
 
