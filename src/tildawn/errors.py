@@ -13,6 +13,7 @@ example, is an answer of the ledger and not an error.
     │  ├─ InvariantViolated  PayloadErased  ArchiveMissing  PlanChanged
     ├─ Failed         effect none     it was tried and it did not work
     │  ├─ StepFailed  RunFailed  CallFailed  FoldFailed  LoopBlocked  CancelIgnored
+    │  ├─ AnchorFailed
     ├─ InDoubt        effect unknown  it may have happened
     │  ├─ CallInDoubt  CommitInDoubt
     └─ Broken         effect none     the house cannot be trusted or used as it is
@@ -213,6 +214,12 @@ class CancelIgnored(Failed):
     """A run went on although it was asked to stop."""
 
     code = "cancel-ignored"
+
+
+class AnchorFailed(Failed):
+    """Another place did not take a checkpoint, or did not answer."""
+
+    code = "anchor-failed"
 
 
 class InDoubt(TildawnError):
