@@ -19,6 +19,8 @@ class Layout:
         #: Signs checkpoints; a second copy of the newest checkpoint stands beside the database.
         self.signing_key = folder / "keys" / "signing.key"
         self.checkpoint = folder / "marks" / "checkpoint"
+        #: How far a check has come, for the next quick one.
+        self.verified = folder / "marks" / "verified"
         #: A log in the layout of tlog-tiles: segments with their manifests.
         self.archive = folder / "archive"
         self.snapshots = folder / "snapshots"

@@ -20,7 +20,10 @@ from tildawn.ledger.chain import Frontier
 from tildawn.ledger.drafting import Salts, checks_of
 from tildawn.ledger.entry import Answer, Entry, Outcome
 from tildawn.ledger.fold import Expect, Projection
+from tildawn.ledger.keyring import SIGNING
 from tildawn.ledger.keys import digester
+from tildawn.ledger.notary import Notary
+from tildawn.ledger.note import Note
 from tildawn.ledger.opening import Opened, Setup, note_founded, open_house
 from tildawn.ledger.pen import boot_id
 from tildawn.ledger.request import Done, Request
@@ -60,6 +63,8 @@ class Ledger:
         self._opened = opened
         self._setup = setup
         self._writer: Writer | None = None
+        #: Signs checkpoints; None when reading, and where no signing is folded.
+        self.notary: Notary | None = None
         self._digest = digester(opened.key)
         self._checks = checks_of(setup.registry)
         self._salts = Salts(setup.ids)
@@ -92,13 +97,15 @@ class Ledger:
         mode: Literal["write", "read"] = "write",
         takeover: bool = False,
         on_fatal: Callable[[], None] = end_process,
+        checkpoint_folder: Path | None = None,
     ) -> Self:
         """Open a house, founding it where there is none.
 
         Args:
             folder: the house; its parent's disk must be local.
             registry: the kinds of facts.
-            projections: what to fold.
+            projections: what to fold; with `keyring.SIGNING` among them the ledger has a signing
+                key, and signs checkpoints.
             clock: stamps facts.
             ids: names the house and gives salts.
             build: which build holds the pen, for the record.
@@ -106,6 +113,7 @@ class Ledger:
             mode: ``read`` neither takes the pen nor changes anything.
             takeover: a person decided to take over; recorded with the pen.
             on_fatal: called in the writer's thread after a failed sync; ends the process.
+            checkpoint_folder: on another disk, for one more copy of the newest checkpoint.
 
         Returns:
             The open house.  One that holds unknown kinds of facts is open for reading only,
@@ -115,7 +123,8 @@ class Ledger:
             HouseLocked: another process holds the pen.
             HouseUnusable: the disk, the key or SQLite will not do, or there is nothing to read.
             HouseTooNew: a newer version of Tildawn wrote it.
-            LedgerBroken: the tail does not verify, or the file is damaged.
+            LedgerBroken: the tail does not verify, the file is damaged, or a checkpoint that is
+                kept beside it says that it was cut off or rolled back.
         """
         setup = Setup(
             registry=registry, projections=tuple(projections), clock=clock, ids=ids,
@@ -127,6 +136,8 @@ class Ledger:
             if opened.store is None:
                 ledger._look()
             else:
+                if SIGNING in setup.projections:
+                    ledger.notary = Notary(opened.layout, ids, folder=checkpoint_folder)
                 ledger._take_pen(opened.store, takeover=takeover)
                 ledger._writer = Writer(opened.store, on_fatal=on_fatal)
         except BaseException:
@@ -336,6 +347,44 @@ class Ledger:
         root = Frontier.load(tip.size, tip.frontier).root()
         return Head(size=tip.size, chain=tip.chain.hex(), root=root.hex(), epoch=self.epoch)
 
+    @property
+    def unsealed(self) -> int:
+        """Facts behind the newest checkpoint that this process signed; 0 where nothing signs."""
+        if self.notary is None or self.notary.newest is None or self._writer is None:
+            return 0
+        return self._writer.tip.size - self.notary.newest.size
+
+    def checkpoint(self) -> Note:
+        """Sign how long the ledger is now, unless that is done already; blocks for a commit.
+
+        A crash in the middle leaves it signed or not; the places beside the database follow at
+        the next start.
+
+        Returns:
+            The newest checkpoint, durable.
+
+        Raises:
+            HouseUnusable: the ledger is closed, open for reading only, or signs nothing.
+            LedgerBroken: the ledger does not continue what was signed before.
+            TildawnError: it could not be kept; see `submit`.
+        """
+        if self.notary is None or self._writer is None:
+            message = "checkpoints are signed by whoever holds the pen"
+            raise HouseUnusable(message, hint="open the house to write")
+        return self.notary.seal(self.read, self._writer.submit)
+
+    def newest_checkpoint(self) -> Note | None:
+        """The newest signed checkpoint; None where there is none.
+
+        Raises:
+            ProofBroken: what is recorded is no signed note.
+            TildawnError: the house cannot be read.
+        """
+        if self.notary is not None and self.notary.note is not None:
+            return self.notary.note
+        with self.read() as reader:
+            return reader.checkpoint()
+
     def sweep(self) -> int:
         """Remove blobs that no fact names and whose day of grace is over; blocks.
 
@@ -364,6 +413,8 @@ class Ledger:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.stop(Request([self.draft(PenLaid(epoch=self.epoch))]))
+            if self.notary is not None and self._opened.store is not None:
+                self.notary.seal_last(self._opened.store)
         self._let_go()
 
     def __enter__(self) -> Self:
@@ -385,6 +436,8 @@ class Ledger:
 
     def _take_pen(self, store: Store, *, takeover: bool) -> None:
         """Record that we hold the pen; a crash before this leaves the old epoch."""
+        notary = self.notary
+        made = () if notary is None else notary.prepare(store.database)
         self.epoch = Epoch(store.epoch + 1)
         last = self._opened.last
         self.unclean = bool(last) and not self._laid(last)
@@ -405,6 +458,7 @@ class Ledger:
         size = store.tip().size
         if self._opened.checked_from < size:
             entries.append(self.draft(TailVerified(to=size)))
+        entries += map(self.draft, made)
         request = Request(entries)
         store.commit([request], epoch=self.epoch)
         if isinstance(request.outcome, TildawnError):
@@ -412,6 +466,8 @@ class Ledger:
         store.settle(store.tip())
         self.name = self._name_in(self._opened.first or entries[0].body)
         note_founded(self._opened.layout, self.name)
+        if notary is not None:
+            notary.begin(self.name, store)
 
     def _laid(self, body: bytes) -> bool:
         return isinstance(self._setup.registry.decode(body).data, PenLaid)

@@ -19,7 +19,7 @@ class Request:
     ``loop`` is where ``done`` is called; None means the writer's own thread.
     """
 
-    __slots__ = ("blobs", "done", "entries", "expect", "loop", "outcome", "relaxed")
+    __slots__ = ("blobs", "done", "entries", "expect", "loop", "outcome", "relaxed", "seal")
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class Request:
         done: Done | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         relaxed: bool = False,
+        seal: tuple[int, str] | None = None,
     ) -> None:
         """Take what the caller wants."""
         self.entries = entries
@@ -36,6 +37,8 @@ class Request:
         self.done = done
         self.loop = loop
         self.relaxed = relaxed
+        #: A signed checkpoint to keep in the same transaction: its size and its note.
+        self.seal = seal
         self.outcome: Outcome | None = None
         #: Blobs already on the disk for long payloads, by (entry, slot).
         self.blobs: dict[tuple[int, int], str] = {}

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import msgspec
 
+from tildawn.ledger.verified import Verified
+
 
 class State(StrEnum):
     """Whether the ledger says what its writer wrote."""
@@ -34,6 +36,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     chain: str = ""
     root: str = ""
     differences: tuple[str, ...] = ()
+    #: The newest signed checkpoint that holds; 0 where there is none.
+    sealed: int = 0
+    #: The origin of the log, as its facts name it.
+    origin: str = ""
+    #: For the next quick check; None where nothing was proven.
+    verified: Verified | None = None
 
     @property
     def exit_code(self) -> int:

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from tildawn.errors import HouseTooNew, HouseUnusable, LedgerBroken
 from tildawn.facts.fact import Registry
+from tildawn.ledger.expectation import NOTHING, Outside
 from tildawn.ledger.fold import Projection
+from tildawn.ledger.keyring import SIGNING
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.audit import Audit
+from tildawn.ledger.sqlite.seal_audit import SealAudit
 from tildawn.ledger.verdict import State, Verdict
+from tildawn.ledger.verified import Verified
 
 
 def verify(
@@ -20,18 +24,23 @@ def verify(
     registry: Registry,
     projections: Sequence[Projection],
     hashes_only: bool = False,
+    since: Verified | None = None,
+    outside: Outside = NOTHING,
 ) -> Verdict:
     """Check a house from its first fact on.
 
     It finds any change of what is read, but for one: a ledger cut off at its end, together
     with its head, looks like a shorter ledger.  Only an expectation from outside, such as an
-    older size and root, shows that.
+    older size and root, shows that: give it as ``outside``.
 
     Args:
         folder: the house; another process may be writing to it.
         registry: the kinds of facts.
         projections: the folds to compare with; tables of others are not judged.
-        hashes_only: chain, tree and marks, without canonical form, payloads and projections.
+        hashes_only: chain, tree, marks and signatures, without canonical form, payloads and
+            projections.
+        since: where an earlier check came to; hashes only, and only of what follows.
+        outside: what is known about the ledger from outside.
 
     Returns:
         Proven; or broken, with the first fact concerned and what is wrong; or not provable, with
@@ -47,7 +56,9 @@ def verify(
         return Verdict(state=State.NOT_PROVABLE, what=f"there is no house in {layout.folder}")
     audit = Audit(layout, registry, tuple(projections))
     try:
-        return audit.run(hashes_only=hashes_only)
+        judged = SIGNING in projections
+        seals = SealAudit(layout, registry, outside=outside, judged=judged)
+        return audit.run(seals, hashes_only=hashes_only or since is not None, since=since)
     except LedgerBroken as error:
         seq = error.fields.get("seq")
         return audit.verdict(State.BROKEN, error.message, seq=seq if isinstance(seq, int) else None)

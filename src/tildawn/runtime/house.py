@@ -83,6 +83,7 @@ class House:
         ledger = Ledger.open(
             folder, registry=REGISTRY, projections=PROJECTIONS, clock=time, ids=Ids(time),
             build=BUILD, mode=mode, takeover=takeover,
+            checkpoint_folder=_folder(settings.ledger.checkpoint_folder),
         )  # fmt: skip
         configure(ledger.secrets, settings, os.environ)
         return cls(folder, settings, ledger=ledger, clock=time)
@@ -110,6 +111,10 @@ class House:
     def _context(self, asking: Asking) -> object:
         assert self._make_context is not None, "a house that works was furnished"
         return self._make_context(asking)
+
+
+def _folder(named: str) -> Path | None:
+    return Path(named).expanduser().absolute() if named else None
 
 
 def find_house(

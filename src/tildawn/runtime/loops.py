@@ -17,6 +17,7 @@ from tildawn.guard.probe import Prober
 from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
+from tildawn.runtime.notary import Seals
 from tildawn.runtime.repair.queue import Rounds, queue_damage
 from tildawn.runtime.segment import seal_full
 from tildawn.runtime.snapshot import Keeper
@@ -69,6 +70,7 @@ class Turning:
         self.prober = prober
         self.stops = stops
         self.rounds = Rounds(ledger)
+        self.seals = Seals(ledger, clock)
         self.clock = clock
         self.wall, self.mono = clock.wall(), clock.mono()
 
@@ -137,6 +139,16 @@ async def look_for_stops(on: Turning) -> None:
     """
     if on.stops is not None:
         on.stops.look()
+
+
+async def sign(on: Turning) -> None:
+    """Sign how far the ledger has come, when it is time.
+
+    Raises:
+        LedgerBroken: the ledger does not continue what was signed before.
+        TildawnError: the house cannot be read or written.
+    """
+    await on.seals.turn()
 
 
 async def sweep(on: Turning) -> None:
@@ -227,6 +239,13 @@ LOOPS: tuple[Loop, ...] = (
         turn=look_for_stops,
     ),
     Loop(
+        name="checkpoint",
+        owner="ledger",
+        period=SECOND,
+        leaves="facts that no checkpoint covers yet, and a second place that is behind",
+        turn=sign,
+    ),
+    Loop(
         name="sweep",
         owner="ledger",
         period=Micros(6 * 3_600 * SECOND),
@@ -255,7 +274,7 @@ LOOPS: tuple[Loop, ...] = (
         turn=take_snapshot,
     ),
 )
-"""Schedules, checkpoints and notices join this table with their parts."""
+"""Schedules and notices join this table with their parts."""
 
 
 async def turn_for_ever(loop: Loop, on: Turning) -> None:

@@ -222,6 +222,13 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
         Says(help="Variables of plans whose values are no secrets.", kind=Kind.NAMES),
     ] = ()
 
+    checkpoint_folder: Annotated[
+        str,
+        _text(
+            "A folder on another disk for one more copy of the newest checkpoint; none if empty."
+        ),
+    ] = ""
+
 
 class LogSettings(Section, frozen=True, kw_only=True):
     """``[log]``: what is kept beside the ledger."""
@@ -238,8 +245,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     house: HouseSettings = HouseSettings()
     engine: EngineSettings = EngineSettings()
     provider: ProviderSettings = ProviderSettings()
-    log: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
     #: By route; a route that is not named has the defaults.
     route: Mapping[str, RouteSettings] = {}
 

@@ -26,6 +26,7 @@ from tildawn.facts import (
     route,
     run,
     segment,
+    signing,
     step,
     task,
 )
@@ -45,6 +46,7 @@ from tildawn.projections.quarantine import QUARANTINE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN, RunRow
 from tildawn.projections.segment import SEGMENT
+from tildawn.projections.signing import SIGNING
 from tildawn.projections.step import STEP
 from tildawn.projections.stock import STOCK
 from tildawn.projections.story import STORY
@@ -56,6 +58,7 @@ from tildawn.runtime.setting import EngineSettings
 REGISTRY = Registry(
     [
         *house.KINDS,
+        *signing.KINDS,
         *task.KINDS,
         *run.KINDS,
         *step.KINDS,
@@ -72,6 +75,7 @@ REGISTRY = Registry(
 """Every kind of fact that a house of this version understands."""
 
 PROJECTIONS: tuple[Projection, ...] = (
+    SIGNING,
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
     SEGMENT, PERMIT,
 )  # fmt: skip

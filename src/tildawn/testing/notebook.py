@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tildawn.clock import Clock, SystemClock
-from tildawn.facts import house
+from tildawn.facts import house, signing
 from tildawn.facts.fact import Fact, FactData, Registry
 from tildawn.ids import Ids
 from tildawn.ledger.entry import Entry
 from tildawn.ledger.fold import Add, Change, Drop, Get, Projection, Put, Row, Table
+from tildawn.ledger.keyring import SIGNING
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verdict import Verdict
 from tildawn.ledger.verify import verify
@@ -120,7 +121,7 @@ def _puzzled(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         raise RuntimeError(message)
 
 
-REGISTRY = Registry([*house.KINDS, Noted, Struck, Seated, Risen, Puzzled])
+REGISTRY = Registry([*house.KINDS, *signing.KINDS, Noted, Struck, Seated, Risen, Puzzled])
 
 PROJECTIONS = (
     Projection(
@@ -148,6 +149,10 @@ PROJECTIONS = (
 )
 
 
+SIGNED = (*PROJECTIONS, SIGNING)
+"""The same in a house that signs checkpoints."""
+
+
 def open_notebook(folder: Path, *, clock: Clock | None = None, **options: Any) -> Ledger:
     """Open a house with these facts and folds.
 
@@ -170,13 +175,14 @@ def open_notebook(folder: Path, *, clock: Clock | None = None, **options: Any) -
     return Ledger.open(folder, **(arguments | options))
 
 
-def verify_notebook(folder: Path, *, hashes_only: bool = False) -> Verdict:
-    """Check such a house.
+def verify_notebook(folder: Path, *, hashes_only: bool = False, **options: Any) -> Verdict:
+    """Check such a house; further arguments of `verify` win.
 
     Raises:
         Nothing.
     """
-    return verify(folder, registry=REGISTRY, projections=PROJECTIONS, hashes_only=hashes_only)
+    arguments: dict[str, Any] = {"registry": REGISTRY, "projections": PROJECTIONS} | options
+    return verify(folder, hashes_only=hashes_only, **arguments)
 
 
 def note(ledger: Ledger, key: int, *, run: str = "", amount: int = 1, text: str = "") -> Entry:

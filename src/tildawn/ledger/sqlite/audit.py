@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import apsw
 
-from tildawn.errors import LedgerBroken
+from tildawn.errors import ArchiveMissing, LedgerBroken
 from tildawn.facts.fact import Registry
 from tildawn.ledger.archive import Archive
-from tildawn.ledger.chain import GENESIS, Frontier, leaf_of, link
+from tildawn.ledger.chain import EMPTY_ROOT, GENESIS, Frontier, leaf_of, link
+from tildawn.ledger.checkpoint import origin_of
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.compare import compare_schema, compare_tables
@@ -21,9 +22,12 @@ from tildawn.ledger.sqlite.connection import Columns, Database, connect, opening
 from tildawn.ledger.sqlite.content import Content
 from tildawn.ledger.sqlite.migrate import schema_of
 from tildawn.ledger.sqlite.rebuild import changed
+from tildawn.ledger.sqlite.seal_audit import SealAudit
 from tildawn.ledger.sqlite.segment import Segments
 from tildawn.ledger.sqlite.store import MARK_EVERY
+from tildawn.ledger.sqlite.tree import Tree
 from tildawn.ledger.verdict import State, Verdict
+from tildawn.ledger.verified import Verified
 
 
 CHUNK_FACTS = 8_192
@@ -43,13 +47,22 @@ class Audit:
         self._projections = projections
         self._database: Database | None = None
         self._content: Content | None = None
-        self._segments = Segments(Archive(layout.archive), registry)
+        self._archive = Archive(layout.archive)
+        self._segments = Segments(self._archive, registry)
         self._chain = GENESIS
         self._frontier = Frontier()
         self._marks: dict[int, tuple[bytes, bytes]] = {}
+        self._seals = SealAudit(layout, registry, judged=False)
 
-    def run(self, *, hashes_only: bool) -> Verdict:
+    def run(
+        self, seals: SealAudit | None = None, *, hashes_only: bool, since: Verified | None = None
+    ) -> Verdict:
         """Check everything.
+
+        Args:
+            seals: what was signed, and what is expected; not judged when absent.
+            hashes_only: leave out what the bodies say.
+            since: check only what follows; with ``hashes_only``.
 
         Raises:
             LedgerBroken: says where and what.
@@ -58,7 +71,12 @@ class Audit:
         """
         try:
             database = self._database = connect(self._layout.database, write=False)
-            self._check_file(database)
+            self._seals = seals = seals or self._seals
+            self._check_file(database, whole=since is None)
+            if since is not None:
+                self._begin(database, since)
+            elif 0 in seals.due:
+                seals.at(0, EMPTY_ROOT)
             if not hashes_only:
                 self._content = Content(self._layout, self._registry, self._projections)
             while True:
@@ -88,9 +106,13 @@ class Audit:
         Raises:
             Nothing.
         """
+        ring = self._seals.ring
         return Verdict(
             state=state, what=what, seq=seq, size=self._frontier.size, chain=self._chain.hex(),
             root=self._frontier.root().hex(), differences=tuple(differences),
+            sealed=self._seals.sealed, origin=origin_of(ring.name) if ring.name else "",
+            verified=Verified.of(self._frontier.size, self._chain, self._frontier.dump(), ring)
+            if state is State.PROVEN else None,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -103,8 +125,27 @@ class Audit:
             self._database.close()
             self._database = None
 
-    def _check_file(self, database: Database) -> None:
-        found = database.execute("PRAGMA integrity_check(5)").fetchall()
+    def _begin(self, database: Database, since: Verified) -> None:
+        """Go on where an earlier check came to, if the ledger still has that state."""
+        with database:
+            tree = Tree(database)
+            try:
+                self._frontier = Frontier.load(since.size, bytes.fromhex(since.frontier))
+                same = since.size <= tree.size and tree.root(since.size) == self._frontier.root()
+            except ValueError:
+                same = False
+            if not same:
+                self._frontier = Frontier()
+                message = f"the first {since.size} facts are not those that were proven before"
+                raise LedgerBroken(message, hint="tildawn verify", seq=0)
+            self._chain = bytes.fromhex(since.chain)
+            self._seals.ring = since.keyring()
+            self._seals.read_newest(database, since.size)
+            for size in sorted(size for size in self._seals.due if size <= since.size):
+                self._seals.at(size, tree.root(size))
+
+    def _check_file(self, database: Database, *, whole: bool) -> None:
+        found = database.execute("PRAGMA integrity_check(5)").fetchall() if whole else [("ok",)]
         if found != [("ok",)]:
             message = "SQLite finds the file damaged: " + "; ".join(str(row[0]) for row in found)
             raise LedgerBroken(message)
@@ -124,6 +165,7 @@ class Audit:
         start = self._frontier.size
         self._read_marks(database, start, start + limit)
         self._segments.begin(database)
+        self._seals.read(database, start, start + limit)
         sql = "SELECT seq, leaf, body FROM fact WHERE seq >= ? ORDER BY seq LIMIT ?"
         facts = database.execute(sql, (start, limit)).fetchall()
         for seq, leaf, body in facts:
@@ -148,11 +190,23 @@ class Audit:
         self._chain = link(self._chain, leaf)
         frontier.add(leaf)
         self._segments.border(frontier.size, self._chain, frontier)
+        self._seals.learn(seq, body or self._key_said(seq, leaf))
+        if frontier.size in self._seals.due:
+            self._seals.at(frontier.size, frontier.root())
         if frontier.size % MARK_EVERY == 0:
             expected = self._marks.pop(frontier.size, None)
             if expected != (self._chain, frontier.dump()):
                 message = f"the hashes break between facts {frontier.size - MARK_EVERY} and {seq}"
                 raise LedgerBroken(message, seq=frontier.size - MARK_EVERY)
+
+    def _key_said(self, seq: int, leaf: bytes) -> bytes:
+        """The archived body of a fact that names a key; of other facts it is not needed here."""
+        if seq not in self._seals.named:
+            return b""
+        try:
+            return self._archive.body(seq, leaf)
+        except ArchiveMissing:
+            return b""  # then no checkpoint of this key can be checked, which is said there
 
     def _read_marks(self, database: Database, start: int, stop: int) -> None:
         sql = "SELECT size, chain, frontier FROM mark WHERE size > ? AND size <= ?"
@@ -165,9 +219,10 @@ class Audit:
             pass
         self._check_head(database)
         self._check_marks(database)
+        missing = self._seals.finish(self._frontier.size)
         content = self._content
         if content is None or self._segments.incomplete:
-            return self.verdict(State.PROVEN)  # of chain and tree; what is missing is said later
+            return self._unless(missing)  # of chain and tree; what is archived is said later
         content.finish(database, epoch=self._head(database)[3])
         if content.unknown:
             message = f"there are facts this Tildawn does not know: {', '.join(content.unknown)}"
@@ -181,7 +236,11 @@ class Audit:
         if differences:
             message = "projections are not what the facts make of them"
             return self.verdict(State.BROKEN, message, differences=differences)
-        return self.verdict(State.PROVEN)
+        return self._unless(missing)
+
+    def _unless(self, missing: str) -> Verdict:
+        """Proven, unless a seal is missing: what nobody signed may have been made anew."""
+        return self.verdict(State.NOT_PROVABLE if missing else State.PROVEN, missing)
 
     def _check_head(self, database: Database) -> None:
         size, chain, frontier, _ = self._head(database)

@@ -33,6 +33,7 @@ from tildawn.ledger.fold import Projection
 from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Conflict, Projector
+from tildawn.ledger.sqlite.seals import keep_seal
 from tildawn.units import Epoch, Seq
 
 
@@ -101,6 +102,11 @@ class Store:
         self._fresh_kinds: set[tuple[str, int]] = set()
         self._relaxed = False
         database.set_wal_hook(self._count_pages)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the disk failed, so that nobody may write any more."""
+        return self._broken
 
     def tip(self) -> Tip:
         """The hashes after the last commit."""
@@ -317,6 +323,12 @@ class Store:
         for sql, values in rows:
             if values:
                 self.database.executemany(sql, values)
+        self._keep_seals(taken)
+
+    def _keep_seals(self, taken: Sequence[tuple[Seq, Request]]) -> None:
+        for _, request in taken:
+            if request.seal is not None:
+                keep_seal(self.database, *request.seal)
 
     def _bind(self, body: bytes) -> bytes:
         """Take a body into chain and tree; the leaf."""

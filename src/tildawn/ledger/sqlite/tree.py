@@ -21,8 +21,10 @@ class Tree:
         """Read over a connection inside a transaction."""
         self._database = database
         self._known: dict[tuple[int, int], bytes] = {}
-        [(size,)] = database.execute("SELECT size FROM head").fetchall()
+        [(size, packed)] = database.execute("SELECT size, frontier FROM head").fetchall()
         self.size = int(size)
+        #: The root as the head has it; `root` derives it again.
+        self.head_root = Frontier.load(self.size, bytes(packed)).root()
 
     def root(self, size: int) -> bytes:
         """The root over the first ``size`` facts, 32 bytes.
