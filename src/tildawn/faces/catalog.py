@@ -7,6 +7,7 @@ from tildawn.runtime.operation import AnyOperation
 from tildawn.runtime.operations import (
     budget,
     house,
+    legacy,
     letter,
     listing,
     permit,
@@ -56,6 +57,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     repair.REPAIR_APPLY,
     quarantine.QUARANTINE,
     quarantine.LIFT,
+    legacy.IMPORT_PLAN,
+    legacy.IMPORT,
     house.DOCTOR,
     house.CONFIG,
     house.LEAVE,

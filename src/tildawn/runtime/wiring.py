@@ -18,6 +18,7 @@ from tildawn.errors import BadValue
 from tildawn.facts import (
     call,
     house,
+    legacy,
     letter,
     night,
     permit,
@@ -38,6 +39,7 @@ from tildawn.ledger.fold import Projection
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL, CallRow
 from tildawn.projections.house import HOUSE
+from tildawn.projections.legacy import LEGACY
 from tildawn.projections.letter import LETTER
 from tildawn.projections.night import NIGHT
 from tildawn.projections.permit import PERMIT
@@ -70,6 +72,7 @@ REGISTRY = Registry(
         *night.KINDS,
         *quarantine.KINDS,
         *segment.KINDS,
+        *legacy.KINDS,
     ]
 )
 """Every kind of fact that a house of this version understands."""
@@ -77,7 +80,7 @@ REGISTRY = Registry(
 PROJECTIONS: tuple[Projection, ...] = (
     SIGNING,
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
-    SEGMENT, PERMIT,
+    SEGMENT, PERMIT, LEGACY,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""
 

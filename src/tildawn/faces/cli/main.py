@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "repair": ("mend", "Say what is wrong with the pictures that the house keeps, or mend it."),
     "quarantine": ("quarantine", "Say whether the house may work, or let it work again."),
     "snapshot": ("snapshot", "Take a snapshot of the house now, or list those there are."),
+    "import": ("legacy", "Seal an old log, and say what was outside its chain."),
     "doctor": ("house", "Examine what a night rests on, and say what to do."),
     "plan": ("plan", "Check a plan, show what it would do, or print its schema."),
     "sim": ("sim", "Serve the simulated provider."),
@@ -70,7 +71,9 @@ class Commands(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        found = getattr(import_module(f"tildawn.faces.cli.{entry[0]}"), cmd_name)
+        module = import_module(f"tildawn.faces.cli.{entry[0]}")
+        # A name that Python keeps for itself has a line behind it there.
+        found = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         assert isinstance(found, click.Command)
         return found
 
