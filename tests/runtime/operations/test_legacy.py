@@ -13,7 +13,7 @@ from tildawn.ledger.legacy import Account
 from tildawn.ledger.verify import verify
 from tildawn.runtime.config import load
 from tildawn.runtime.house import House
-from tildawn.runtime.operation import Desk
+from tildawn.runtime.operation import Desk, Operation, perform
 from tildawn.runtime.operations.legacy import IMPORT, IMPORT_PLAN, Imported, ImportInput
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.testing.clock import ManualClock
@@ -33,8 +33,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         yield Desk(config, clock, folder=folder, house=house)
 
 
+def _ask(desk: Desk, path: Path, operation: Operation[ImportInput, Imported]) -> Imported:
+    asked = msgspec.json.encode(ImportInput(path=str(path)))
+    answer = asyncio.run(perform(operation, desk, asked))
+    return msgspec.json.decode(answer, type=Imported)
+
+
 def _seal(desk: Desk, path: Path) -> Imported:
-    return asyncio.run(IMPORT.run(desk, ImportInput(path=str(path))))
+    return _ask(desk, path, IMPORT)
 
 
 def test_a_sealed_log_is_one_fact_with_its_bytes_and_its_account(
@@ -84,8 +90,7 @@ def test_a_plan_seals_nothing(desk: Desk, tmp_path: Path) -> None:
     """It only says what there is."""
     (tmp_path / "old").write_bytes(LOG)
     size = desk.house.ledger.head().size
-    asked = ImportInput(path=str(tmp_path / "old"))
-    found = asyncio.run(IMPORT_PLAN.run(desk, asked))
+    found = _ask(desk, tmp_path / "old", IMPORT_PLAN)
 
     assert (found.seq, found.account.lines) == (None, 2)
     assert desk.house.ledger.head().size == size
