@@ -54,6 +54,7 @@ WORKLOADS = (
     Workload(name="opening", title="import and open", contenders=EVERYBODY),
     Workload(name="kill", title="kill -9 in the middle", contenders=EVERYBODY, rounds=3),
     Workload(name="door", title="calls through the whole door"),
+    Workload(name="permit", title="a call under a permit"),
     Workload(name="guard", title="the guard around a call"),
     Workload(name="behaviour", title="what breakers do", contenders=BREAKERS, rounds=1),
     Workload(name="fallback", title="what is served instead", rounds=3),
@@ -106,6 +107,22 @@ BARS = (
     Bar(
         workload="door", figure="over_two_bare_ms", unit="ms", limit=0.4,
         title="one call, p50 above two bare commits",
+    ),
+    Bar(
+        workload="permit", figure="without_us", unit="µs",
+        title="one call without a permit, p50",
+    ),
+    Bar(
+        workload="permit", figure="use_us", unit="µs", limit=20,
+        title="the same under a permit: above that, p50",
+    ),
+    Bar(
+        workload="permit", figure="work_us", unit="µs",
+        title="the same: processor time above that, writer included",
+    ),
+    Bar(
+        workload="permit", figure="child_us", unit="µs",
+        title="the same under a permit with a parent: above that, p50",
     ),
     Bar(
         workload="guard", figure="ours_us", unit="µs", limit=10,

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tildawn.units import Micros, MicroUsd
 
@@ -247,6 +248,19 @@ class TaskRef(msgspec.Struct, frozen=True):
     function: str
 
 
+class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runs of an item may do: the permit that is minted when its plan is accepted."""
+
+    operations: tuple[str, ...]
+    routes: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    #: For all runs of the item together.
+    max_calls: int | None = None
+    max_cost: MicroUsd | None = None
+    #: How long after the acceptance.
+    expires: Micros | None = None
+
+
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of ``work``: steps or a task, run once or once a row."""
 
@@ -270,6 +284,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     when: Value | None = None
     trial: bool = False
+    #: Left out where there is none, so that a plan without it is the same bytes as ever.
+    permit: Allowed | UnsetType = UNSET
 
     @property
     def runs(self) -> int:

@@ -12,6 +12,7 @@ import msgspec
 
 from tildawn.apps.night.copies import ACCEPTED, rows_name
 from tildawn.apps.night.names import night_scope
+from tildawn.apps.night.permits import permits_of
 from tildawn.apps.night.window import Hours, hours_of
 from tildawn.engine.task import TaskDef
 from tildawn.errors import BadTask, Misused
@@ -101,7 +102,8 @@ async def accept_night(
         inputs=await draft.keep(snapshot.accepted), simulated=terms.simulated,
         **draft.numbers(hours),
     )  # fmt: skip
-    answer = await ledger.append(draft.entries(said), expect=draft.expect())
+    permits = permits_of(ledger, ids, compiled.plan, said.night, now=now)
+    answer = await ledger.append([*draft.entries(said), *permits], expect=draft.expect())
     if isinstance(answer, Unmet):
         return await accept_night(ledger, ids, compiled=compiled, terms=terms, now=now)
     return Chosen(said.night, fresh=True)

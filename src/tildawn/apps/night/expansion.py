@@ -24,6 +24,7 @@ from tildawn.apps.night.names import (
     run_key,
     scopes,
 )
+from tildawn.apps.night.permits import CHECKS, WORK
 from tildawn.apps.night.progress import AT_REST, ItemState, cover
 from tildawn.engine.owner import Options, accept
 from tildawn.engine.task import TaskDef
@@ -36,6 +37,7 @@ from tildawn.ledger.entry import Committed, Entry
 from tildawn.ledger.fold import Expect, Row
 from tildawn.ledger.reader import Reader
 from tildawn.projections.night import ItemRow, NightRow
+from tildawn.projections.permit import permit_for
 from tildawn.projections.run import RunKeyRow, RunRow
 from tildawn.runtime.plan import PlanRow, render
 from tildawn.runtime.plan.scope import ROW
@@ -130,7 +132,7 @@ class Expansion:
             queue=check_queue(self._night), night=self._night, item=state.item.id,
             evidence_for=before_subject(self._night, state.item.id, state.expanded),
             budgets=(night_scope(self._night),), simulated=self._kept.said.simulated,
-            priority=state.item.priority,
+            priority=state.item.priority, permit=self._permit(state.item, CHECKS),
         )  # fmt: skip
         await self._desk.ledger.append(
             [accept(self._desk.ledger, self._desk.ids, task, text, options)]
@@ -245,7 +247,12 @@ class Expansion:
             key=key, label=row.key, queue=item_queue(self._night, item.id),
             priority=item.priority, night=self._night, item=item.id, row=_index(item, row),
             budgets=budgets, simulated=self._kept.said.simulated, lane=item.lane.value,
+            permit=self._permit(item, WORK),
         )  # fmt: skip
+
+    def _permit(self, item: Item, part: str) -> str:
+        with self._desk.ledger.read() as reader:
+            return permit_for(reader, self._night, item.id, part)
 
 
 def task_input(item: Item, row: PlanRow) -> bytes:

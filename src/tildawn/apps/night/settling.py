@@ -21,6 +21,7 @@ from tildawn.apps.night.judging import (
 )
 from tildawn.apps.night.looking import Seen
 from tildawn.apps.night.names import AFTER, ASK, check_queue, night_scope
+from tildawn.apps.night.permits import CHECKS
 from tildawn.apps.night.progress import Progress
 from tildawn.engine.owner import Options, accept
 from tildawn.facts.night import EffectObserved, EvidenceJudged, Observed
@@ -30,6 +31,7 @@ from tildawn.ids import RunId
 from tildawn.ledger.entry import Committed, Entry
 from tildawn.ledger.fold import Expect, Row
 from tildawn.projections.night import EvidenceRow, subject
+from tildawn.projections.permit import permit_for
 from tildawn.projections.run import RunRow
 from tildawn.units import Seq
 
@@ -108,10 +110,12 @@ class Settling:
         return dict(self._desk.copies.row(self._night, row.item, row.row).item)
 
     def _options(self, row: RunRow, what: str) -> Options:
+        with self._ledger.read() as reader:
+            permit = permit_for(reader, self._night, row.item, CHECKS)
         return Options(
             key=f"{what}/{row.run}", queue=check_queue(self._night), night=self._night,
             item=row.item, row=row.row, evidence_for=row.run,
-            budgets=(night_scope(self._night),), simulated=bool(row.simulated),
+            budgets=(night_scope(self._night),), simulated=bool(row.simulated), permit=permit,
         )  # fmt: skip
 
     # -- what the checks say ---------------------------------------------------------------

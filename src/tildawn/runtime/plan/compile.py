@@ -31,6 +31,7 @@ from tildawn.runtime.plan.item import ItemDraft, read_item
 from tildawn.runtime.plan.kinds import Registry
 from tildawn.runtime.plan.layout import plan_shape
 from tildawn.runtime.plan.order import cycles, in_order
+from tildawn.runtime.plan.permit import allowed_of
 from tildawn.runtime.plan.problem import Mark, Problems, nearest
 from tildawn.runtime.plan.reading import Reading, SecretUse
 from tildawn.runtime.plan.rows import check_rows, rows_of
@@ -345,4 +346,5 @@ def _item(draft: ItemDraft, work: _Work) -> Item:
         model=draft.text("model"),
         when=draft.value("when"),
         trial=draft.value("trial") == Fixed(value=True),
+        permit=allowed_of(draft.value("permit")),
     )

@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 from tildawn.facts.plan import Fixed, Lane, Mode, Once, Patience, Repeat, Value, When
 from tildawn.runtime.plan.document import Node
 from tildawn.runtime.plan.kinds import EvidenceKind, Kind, Registry
+from tildawn.runtime.plan.permit import PERMIT
 from tildawn.runtime.plan.problem import nearest
 from tildawn.runtime.plan.reading import Reading
 from tildawn.runtime.plan.shape import (
@@ -182,6 +183,7 @@ def item_shape(registry: Registry) -> RecordShape:
             FieldSpec("must", BoolShape()),
             FieldSpec("when", TextShape(Mode.VALUE)),
             FieldSpec("trial", BoolShape()),
+            FieldSpec("permit", PERMIT, help="what its runs may do; anything if left out"),
         )
     )
 
