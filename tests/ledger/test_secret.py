@@ -39,7 +39,7 @@ KEYS = {
     "PyPI": "pypi-" + "AgE" + "aB3d" * 12,
     "Replicate": "r8" + "_" + "aB3d" * 9 + "x",
     "Shopify": "shp" + "at_" + "0af3" * 8,
-    "Tildawn": "tildawn" + "_" + "aB3-" * 10 + "xyz",
+    "Tildawn": "tdp" + "_" + "aB3-" * 10 + "xyz",
 }
 PRIVATE = "-----BEGIN " + "RSA PRIVATE KEY-----\nMIIE\n-----END " + "RSA PRIVATE KEY-----"
 PASSWORD = 'päss"word\\8/x+y'

@@ -52,7 +52,7 @@ SHAPES: Mapping[str, str] = {
     "PyPI": r"pypi-AgE[A-Za-z0-9_\-]{40,}",
     "Replicate": r"r8_[A-Za-z0-9]{37}(?![A-Za-z0-9])",
     "Shopify": r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
-    "Tildawn": r"tildawn_[A-Za-z0-9_\-]{43}(?![A-Za-z0-9_\-])",
+    "Tildawn": r"tdp_[A-Za-z0-9_\-]{43}(?![A-Za-z0-9_\-])",
 }
 
 _PRIVATE = b"PRIVATE KEY-----"

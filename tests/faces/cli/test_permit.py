@@ -204,3 +204,14 @@ def test_every_operation_has_a_word_that_a_permit_can_allow() -> None:
     assert {word for word in ASKED if "task" not in word} == {
         operation_word(one) for one in OPERATIONS
     }
+
+
+def test_a_token_in_an_argument_is_refused_before_it_is_recorded(
+    shell: Any, token: Path, total: str
+) -> None:
+    """Somebody will put it there, and a ledger keeps what it is given."""
+    text = token.read_text().strip()
+    said = shell("enqueue", total, "shops=1", f"name={text}", code=3)
+    assert "secret-found" in said.err
+    assert text not in said.err
+    assert text.encode() not in bytes_of(shell.house)
