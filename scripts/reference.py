@@ -23,6 +23,7 @@ from tildawn.facts import (
     permit,
     picture,
     quarantine,
+    reconcile,
     route,
     run,
     segment,
@@ -129,6 +130,7 @@ FACT_GROUPS = (
     ("Pictures and their repair", picture.KINDS),
     ("Quarantine", quarantine.KINDS),
     ("The archive", segment.KINDS),
+    ("Two sets of books", reconcile.KINDS),
 )
 
 

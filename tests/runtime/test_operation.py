@@ -53,7 +53,7 @@ def test_an_operation_on_a_house_says_when_there_is_none(name: str, tmp_path: Pa
     """Never a trace of Python, whoever asks."""
     bodies = {
         "enqueue": b'{"task":"a:b"}', "answer": b'{"run":"q-1","choice":"x"}',
-        "quarantine.lift": b'{"reason":"x"}',
+        "quarantine.lift": b'{"reason":"x"}', "rebuild.apply": b'{"plan":"x"}',
         "budget.set": b'{"amount":"1"}', "route": b'{"route":"r"}',
         "route.force": b'{"route":"r"}', "route.mode": b'{"route":"r"}',
         "route.promote": b'{"route":"r"}', "repair.apply": b'{"plan":"x"}', "emit": b'{"run":"q-1","event":"e"}',

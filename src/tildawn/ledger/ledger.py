@@ -26,7 +26,7 @@ from tildawn.ledger.notary import Notary
 from tildawn.ledger.note import Note
 from tildawn.ledger.opening import Opened, Setup, note_founded, open_house
 from tildawn.ledger.pen import boot_id
-from tildawn.ledger.request import Done, Request
+from tildawn.ledger.request import Done, Inside, Request
 from tildawn.ledger.secret import Secrets
 from tildawn.ledger.snapshot import snapshot_taken
 from tildawn.ledger.sqlite.reader import Head, Reader
@@ -307,7 +307,10 @@ class Ledger:
             else:
                 return await future
 
-    def append_now(self, entries: Sequence[Entry], *, expect: Sequence[Expect] = ()) -> Answer:
+    def append_now(
+        self, entries: Sequence[Entry], *, expect: Sequence[Expect] = (),
+        inside: Inside | None = None,
+    ) -> Answer:  # fmt: skip
         """Append and block this thread until it is durable; never from an event loop.
 
         Raises:
@@ -315,6 +318,7 @@ class Ledger:
         """
         answered = threading.Event()
         request = Request(entries, expect=expect, done=lambda _: answered.set())
+        request.inside = inside
         self._pen(entries).submit(request)
         answered.wait()
         outcome = request.outcome

@@ -11,6 +11,11 @@ from tildawn.ledger.fold import Expect
 
 
 Done = Callable[[Outcome], None]
+Inside = Callable[[object], None]
+"""Work on the tables in the transaction of an append, before it is judged; alone in its batch.
+
+It gets the writing connection of the store.
+"""
 
 
 class Request:
@@ -19,7 +24,9 @@ class Request:
     ``loop`` is where ``done`` is called; None means the writer's own thread.
     """
 
-    __slots__ = ("blobs", "done", "entries", "expect", "loop", "outcome", "relaxed", "seal")
+    __slots__ = (
+        "blobs", "done", "entries", "expect", "inside", "loop", "outcome", "relaxed", "seal",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,6 +46,7 @@ class Request:
         self.relaxed = relaxed
         #: A signed checkpoint to keep in the same transaction: its size and its note.
         self.seal = seal
+        self.inside: Inside | None = None
         self.outcome: Outcome | None = None
         #: Blobs already on the disk for long payloads, by (entry, slot).
         self.blobs: dict[tuple[int, int], str] = {}

@@ -139,7 +139,7 @@ class Writer:
         facts = 0
         while request is not None:
             facts += len(request.entries)
-            if batch and facts > BATCH_FACTS:
+            if batch and (facts > BATCH_FACTS or request.inside or batch[-1].inside):
                 self._carried = request
                 return batch, True
             batch.append(request)

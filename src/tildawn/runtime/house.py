@@ -14,6 +14,7 @@ from tildawn.engine.engine import Engine, MakeContext
 from tildawn.errors import HouseUnusable
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
+from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.secret import configure
 from tildawn.runtime.setting import Settings
 from tildawn.runtime.stops import Stops
@@ -49,6 +50,7 @@ class House:
         )  # fmt: skip
         self.stops = Stops(ledger, folder, wake=self.engine.wake)
         self.engine.stopped = self.stops.why
+        self.books = Reconciliation(ledger, folder, clock=clock, zone=settings.house.zone)
         self.owner = owner_of(self.engine, self.ids)
         #: Whether the engine has been started.
         self.working = False

@@ -18,6 +18,7 @@ from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.providers.process import kill_group
 from tildawn.runtime.notary import Seals
+from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.repair.queue import Rounds, queue_damage
 from tildawn.runtime.segment import seal_full
 from tildawn.runtime.snapshot import Keeper
@@ -69,6 +70,8 @@ class Turning:
         self.door = door
         self.prober = prober
         self.stops = stops
+        #: The second set of books; a night that is played has none.
+        self.books: Reconciliation | None = None
         self.rounds = Rounds(ledger)
         self.seals = Seals(ledger, clock)
         self.clock = clock
@@ -149,6 +152,19 @@ async def sign(on: Turning) -> None:
         TildawnError: the house cannot be read or written.
     """
     await on.seals.turn()
+
+
+async def compare_books(on: Turning) -> None:
+    """Fold the last facts once more, or at night all of them, and compare with the tables.
+
+    Raises:
+        TildawnError: the facts contradict themselves, or the house cannot be read or written.
+        OSError: the disk refuses.
+    """
+    if on.books is not None:
+        compared = await on.books.turn()
+        if compared is not None and compared.drifts and on.stops is not None:
+            on.stops.look()
 
 
 async def sweep(on: Turning) -> None:
@@ -244,6 +260,13 @@ LOOPS: tuple[Loop, ...] = (
         period=SECOND,
         leaves="facts that no checkpoint covers yet, and a second place that is behind",
         turn=sign,
+    ),
+    Loop(
+        name="reconcile",
+        owner="ledger",
+        period=LOOK,
+        leaves="the point of the last comparison; half a shadow is removed by the next turn",
+        turn=compare_books,
     ),
     Loop(
         name="sweep",

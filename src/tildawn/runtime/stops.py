@@ -15,6 +15,7 @@ from tildawn.errors import TildawnError
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.reader import Reader
 from tildawn.projections.quarantine import quarantine_of
+from tildawn.projections.reconcile import drifts
 from tildawn.units import Seq
 
 
@@ -126,5 +127,18 @@ def _quarantined(reader: Reader, folder: Path) -> Stop | None:
     )
 
 
-LOOKS: tuple[Look, ...] = (_quarantined,)
+def _drifting(reader: Reader, folder: Path) -> Stop | None:
+    del folder  # it stands in the tables
+    rows = [row for row in drifts(reader) if row.mended < 0]
+    if not rows:
+        return None
+    tables = ", ".join(sorted({row.about for row in rows}))
+    return Stop(
+        name="drift",
+        says=f"tables are not what the facts make of them, and were not made anew: {tables}",
+        next="tildawn rebuild --plan",
+    )
+
+
+LOOKS: tuple[Look, ...] = (_quarantined, _drifting)
 """Every reason there is, in the order in which they are told."""

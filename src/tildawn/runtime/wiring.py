@@ -24,6 +24,7 @@ from tildawn.facts import (
     permit,
     picture,
     quarantine,
+    reconcile,
     route,
     run,
     segment,
@@ -45,6 +46,7 @@ from tildawn.projections.night import NIGHT
 from tildawn.projections.permit import PERMIT
 from tildawn.projections.picture import PICTURE
 from tildawn.projections.quarantine import QUARANTINE
+from tildawn.projections.reconcile import RECONCILE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN, RunRow
 from tildawn.projections.segment import SEGMENT
@@ -73,6 +75,7 @@ REGISTRY = Registry(
         *quarantine.KINDS,
         *segment.KINDS,
         *legacy.KINDS,
+        *reconcile.KINDS,
     ]
 )
 """Every kind of fact that a house of this version understands."""
@@ -80,7 +83,7 @@ REGISTRY = Registry(
 PROJECTIONS: tuple[Projection, ...] = (
     SIGNING,
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
-    SEGMENT, PERMIT, LEGACY,
+    SEGMENT, PERMIT, LEGACY, RECONCILE,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""
 

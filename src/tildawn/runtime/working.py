@@ -65,8 +65,12 @@ async def working(
         house.ledger, outside.door, house.clock, prober=outside.prober, stops=house.stops,
         keeper=Keeper(house.folder, house.settings, house.clock),
     )  # fmt: skip
+    # A night that is played has one set of books: nobody tampers with it.
+    turning.books = house.books if stage is None else None
     try:
         # Children of the last holder are gone before any run that had one begins again.
+        if turning.books is not None:
+            await turning.books.opening()
         await clear_up(turning)
         house.stops.look()
         await house.engine.start()
@@ -77,6 +81,7 @@ async def working(
         if house.working:
             house.working = False
             await house.engine.stop()
+        await house.books.leave()
         await outside.close()
 
 

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("look", "Write the morning report."),
     "verify": ("house", "Prove the ledger, or say where it is broken."),
     "repair": ("mend", "Say what is wrong with the pictures that the house keeps, or mend it."),
+    "rebuild": ("rebuild", "Say which tables differ from the facts, or make them anew."),
     "quarantine": ("quarantine", "Say whether the house may work, or let it work again."),
     "snapshot": ("snapshot", "Take a snapshot of the house now, or list those there are."),
     "import": ("legacy", "Seal an old log, and say what was outside its chain."),

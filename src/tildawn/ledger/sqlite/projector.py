@@ -96,6 +96,10 @@ class Projector:
                     return refusal
         return None
 
+    def touched(self) -> list[Key]:
+        """The rows that are staged, each once, in the order in which they were first touched."""
+        return list(self._staged)
+
     def undo(self, mark: Mark) -> None:
         """Forget what was staged since the mark."""
         journal_at, operations_at = mark

@@ -37,7 +37,7 @@ def changed(database: Database, projections: Sequence[Projection]) -> list[Proje
     Raises:
         apsw.Error: the disk refuses.
     """
-    return [one for one in projections if _made(database, one.name) != _wanted(one)]
+    return [one for one in projections if _made(database, one.name) != wanted(one)]
 
 
 def rebuild(
@@ -74,7 +74,7 @@ def rebuild(
             _clear(database, projection)
         _refold(database, projections, registry, archive)
         for projection in projections:
-            note = msgspec.json.encode(_wanted(projection)).decode()
+            note = msgspec.json.encode(wanted(projection)).decode()
             sql = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
             database.execute(sql, (_meta_key(projection.name), note))
     return [projection.name for projection in stale]
@@ -137,7 +137,12 @@ def _made(database: Database, name: str) -> Made | None:
     return None
 
 
-def _wanted(projection: Projection) -> Made:
+def wanted(projection: Projection) -> Made:
+    """How this version makes a projection.
+
+    Raises:
+        Nothing.
+    """
     shapes: list[Shape] = list(shapes_of([projection]).values())
     text = "\n".join(statement for shape in shapes for statement in shape.create)
     return Made(

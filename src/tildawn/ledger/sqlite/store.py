@@ -19,8 +19,10 @@ import msgspec
 from tildawn.errors import (
     Busy,
     CommitInDoubt,
+    Failed,
     FoldFailed,
     InvariantViolated,
+    LedgerBroken,
     StaleWriter,
     StoreFull,
     TildawnError,
@@ -125,6 +127,9 @@ class Store:
         """
         self._saved = (self._size, self._chain, self._frontier.copy())
         try:
+            if requests[0].inside is not None:
+                self._apart(requests, epoch)
+                return
             try:
                 self._together(requests, epoch)
             except Conflict:
@@ -134,7 +139,7 @@ class Store:
             self._broken = isinstance(error, CommitInDoubt)
             self._give_up(requests, error)
             raise
-        except (Busy, StoreFull) as error:
+        except (Busy, StoreFull, LedgerBroken, Failed) as error:
             self._give_up(requests, error)
 
     def settle(self, tip: Tip) -> None:
@@ -217,6 +222,9 @@ class Store:
         try:
             self._begin([(Seq(self._size), request) for request in requests])
             for request in requests:
+                if request.inside is not None:
+                    request.inside(self.database)
+                    self.projector.forget()  # its rows may be others now
                 request.outcome = self._alone(request)
             self._finish(epoch)
         except apsw.Error as error:
