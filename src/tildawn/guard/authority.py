@@ -5,6 +5,12 @@ so it is kept in memory and costs a call next to nothing.  What does change (cal
 revocation) is judged in the commit of the dispatch alone, where nothing can come between.
 
 A call without a permit acts with the authority of the owner of the house.
+
+# HOLE: what a call that Python code declares does inside is not asked of the permit again; the
+# operation ``call`` on its route allows all of it.
+# HOLE: a run cannot give its children less than it has; they inherit its permit, and whoever
+# enqueues can name a narrower one.
+# HOLE: addresses that are erased while a process holds a permit in memory count until it ends.
 """
 
 import functools
