@@ -41,6 +41,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str = ""
     label: str = ""
+    #: Whom the run is about; only its keyed digest is kept.
+    subject: str = ""
     queue: str = ""
     priority: int = 0
     #: Start no earlier (µs since 1970).
@@ -100,6 +102,7 @@ def accept(
         item=options.item,
         row=options.row,
         label=label.digest if label else "",
+        subject=subject_digest(ledger, options.subject) if options.subject else "",
         evidence_for=options.evidence_for,
         budgets=tuple(scope.replace("{run}", run) for scope in budgets),
         config=config.digest if config else "",
@@ -110,6 +113,15 @@ def accept(
         args_key=args_key(ledger, task.name, text),
     )
     return ledger.draft(data, run=run, payloads=(args, label, config))
+
+
+def subject_digest(ledger: Ledger, subject: str) -> str:
+    """What a fact holds of a subject.
+
+    Raises:
+        Nothing.
+    """
+    return ledger.keyed(f"subject {subject}")
 
 
 class Owner:

@@ -6,6 +6,7 @@ What it is not: their code, nor a face.
 from tildawn.runtime.operation import AnyOperation
 from tildawn.runtime.operations import (
     budget,
+    erasure,
     house,
     legacy,
     letter,
@@ -52,6 +53,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     route.EVENTS,
     report.REPORT,
     house.VERIFY,
+    erasure.ERASE,
     snapshot.SNAPSHOT,
     snapshot.SNAPSHOTS,
     repair.REPAIR_PLAN,

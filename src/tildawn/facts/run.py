@@ -37,6 +37,8 @@ class RunAccepted(FactData, frozen=True):
     args_key: str = ""
     #: Under which its calls are made, and those of its children; empty for the owner's authority.
     permit: str = ""
+    #: Keyed digest of whom the run is about; what is kept for them can be erased together.
+    subject: str = ""
 
     PAYLOADS = ("args", "label", "config")
 

@@ -87,6 +87,20 @@ class Blobs:
         with self._lock:
             return self._aside(self.path(name))
 
+    def remove(self, name: str) -> None:
+        """Remove a blob that no fact names any more, and what a repair has put aside of it.
+
+        Raises:
+            OSError: the disk refuses.
+            UnknownName: the name is not 64 lower-case hexadecimal digits.
+        """
+        path = self.path(name)
+        with self._lock:
+            for one in (path, *(self._folder / ASIDE).glob(f"{name}.*")):
+                if one.exists():
+                    one.unlink()
+                    sync_folder(one.parent)
+
     def path(self, name: str) -> Path:
         """Where the blob is or would be.
 

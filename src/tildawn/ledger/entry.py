@@ -22,6 +22,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     payloads: tuple[Payload | None, ...] = ()
     blobs: tuple[str, ...] = ()
+    #: Payloads that go with this fact, as position times eight plus slot.
+    erases: tuple[int, ...] = ()
+    #: Blobs that the facts at these positions keep alive no more.
+    frees: tuple[tuple[str, int], ...] = ()
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -5,7 +5,6 @@ What it is not: an opinion about any fact.  It is told the kinds, the folds and 
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -316,16 +315,9 @@ class Ledger:
         Raises:
             TildawnError: nothing was recorded, except with `CommitInDoubt`; see `submit`.
         """
-        answered = threading.Event()
-        request = Request(entries, expect=expect, done=lambda _: answered.set())
+        request = Request(entries, expect=expect)
         request.inside = inside
-        self._pen(entries).submit(request)
-        answered.wait()
-        outcome = request.outcome
-        assert outcome is not None
-        if isinstance(outcome, TildawnError):
-            raise outcome
-        return outcome
+        return self._pen(entries).perform(request)
 
     @contextmanager
     def read(self) -> Generator[Reader]:
@@ -407,6 +399,17 @@ class Ledger:
         if count:
             self.append_now([self.draft(BlobsSwept(count=count, size_bytes=size))])
         return count
+
+    def scrub(self) -> None:
+        """Cut the write-ahead log to nothing, so that no old page stays in it; blocks.
+
+        Raises:
+            TildawnError: see `submit`; `Busy` where a reader holds the log back.
+        """
+        assert self._writer is not None, "only a house that is open to write erases"
+        request = Request([])
+        request.scrub = True
+        self._writer.perform(request)
 
     def close(self) -> None:
         """Commit what is queued, lay the pen down, move the log; a second time does nothing.

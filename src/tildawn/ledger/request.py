@@ -25,7 +25,8 @@ class Request:
     """
 
     __slots__ = (
-        "blobs", "done", "entries", "expect", "inside", "loop", "outcome", "relaxed", "seal",
+        "blobs", "done", "entries", "expect", "inside", "loop", "outcome", "relaxed", "scrub",
+        "seal",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +48,8 @@ class Request:
         #: A signed checkpoint to keep in the same transaction: its size and its note.
         self.seal = seal
         self.inside: Inside | None = None
+        #: Afterwards the write-ahead log is cut to nothing, or the outcome is `Busy`.
+        self.scrub = False
         self.outcome: Outcome | None = None
         #: Blobs already on the disk for long payloads, by (entry, slot).
         self.blobs: dict[tuple[int, int], str] = {}

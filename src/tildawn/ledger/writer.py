@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from tildawn.errors import Busy, CommitInDoubt, HouseUnusable, StaleWriter, TildawnError
+from tildawn.ledger.entry import Answer, Outcome
 from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.store import Store
 
@@ -95,6 +96,26 @@ class Writer:
             raise Busy(message, hint="try again in a moment")
         self._queue.put(request)
 
+    def perform(self, request: Request) -> Answer:
+        """Queue an append and block this thread until it is answered; never from an event loop.
+
+        Raises:
+            TildawnError: its outcome, or as `submit`.
+        """
+        answered = threading.Event()
+
+        def done(_: Outcome) -> None:
+            answered.set()
+
+        request.done = done
+        self.submit(request)
+        answered.wait()
+        outcome = request.outcome
+        assert outcome is not None
+        if isinstance(outcome, TildawnError):
+            raise outcome
+        return outcome
+
     async def room(self) -> None:
         """Wait until the queue has room, or has been worked on since.
 
@@ -165,12 +186,19 @@ class Writer:
             try:
                 self._store.commit(batch)
                 self.tip = self._store.tip()
+                self._scrub(batch)
             except (StaleWriter, CommitInDoubt) as error:
                 self._die(error)
         _deliver(batch)
         self._wake()
         if isinstance(self._dead, CommitInDoubt):
             self._on_fatal()
+
+    def _scrub(self, batch: list[Request]) -> None:
+        """Cut the log for who asked that no old page stays in it."""
+        asked = [request for request in batch if request.scrub]
+        if asked and not self._store.scrub():
+            _refuse(asked, Busy("a reader holds the write-ahead log back", hint="try again"))
 
     def _die(self, error: TildawnError) -> None:
         self._dead = self._refusal = error

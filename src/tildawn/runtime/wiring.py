@@ -17,6 +17,7 @@ from tildawn.engine.watchdog import Kept, Watchdog, ends_process
 from tildawn.errors import BadValue
 from tildawn.facts import (
     call,
+    erasure,
     house,
     legacy,
     letter,
@@ -39,6 +40,7 @@ from tildawn.ids import Ids
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL, CallRow
+from tildawn.projections.erasure import ERASURE
 from tildawn.projections.house import HOUSE
 from tildawn.projections.legacy import LEGACY
 from tildawn.projections.letter import LETTER
@@ -73,6 +75,7 @@ REGISTRY = Registry(
         *letter.KINDS,
         *night.KINDS,
         *quarantine.KINDS,
+        *erasure.KINDS,
         *segment.KINDS,
         *legacy.KINDS,
         *reconcile.KINDS,
@@ -83,7 +86,7 @@ REGISTRY = Registry(
 PROJECTIONS: tuple[Projection, ...] = (
     SIGNING,
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
-    SEGMENT, PERMIT, LEGACY, RECONCILE,
+    SEGMENT, PERMIT, LEGACY, RECONCILE, ERASURE,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""
 

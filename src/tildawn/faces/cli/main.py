@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "emit": ("work", "Send an event to a run that waits for one, or will."),
     "answer": ("work", "Settle what needs you: tildawn answer RUN CHOICE."),
     "dead": ("mend", "List dead letters: what only you can set going again."),
+    "erase": ("erase", "Erase what is kept of a person or of a run."),
     "budget": ("work", "Show budgets, or set the limit of one."),
     "permit": ("permit", "Make, list, show and revoke permits."),
     "routes": ("route", "List routes: state, time limit, limiter, money, last attempts."),

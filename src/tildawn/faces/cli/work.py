@@ -29,6 +29,7 @@ from tildawn.watch.words import dollars
 @click.option("--input", "text", default="", metavar="JSON", help="The arguments as an object.")
 @click.option("--key", default="", help="A second run with this key is not accepted.")
 @click.option("--label", default="", help="What the run is called for people.")
+@click.option("--subject", default="", help="Whom it is about; tildawn erase takes the same.")
 @click.option("--queue", default="", help="The queue it waits in.")
 @click.option("--priority", default=0, help="Higher starts first.")
 @click.option("--delay", default="", metavar="TIME", help="Start no earlier than in 10m, 1h30m.")

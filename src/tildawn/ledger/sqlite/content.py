@@ -10,13 +10,13 @@ from typing import cast
 import msgspec
 
 from tildawn.errors import HouseTooNew, LedgerBroken, TildawnError, UnknownName
+from tildawn.facts.erasure import PayloadErased
 from tildawn.facts.fact import INTEGER_MAX, Fact, RawFact, Registry, digest_of
 from tildawn.facts.house import HouseFounded, PenTaken
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import read_blob
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.layout import Layout
-from tildawn.ledger.sqlite.bodies import Bodies
 from tildawn.ledger.sqlite.connection import Columns, Database
 from tildawn.ledger.sqlite.projector import Memory
 from tildawn.ledger.sqlite.store import SLOTS, run_key
@@ -47,6 +47,8 @@ class Content:
         self._archive = Archive(layout.archive)
         self._kinds: dict[tuple[str, int], int] = {}
         self._runs = self._run_facts = 0
+        #: Payloads that are gone, by the position that is said to have erased them.
+        self._gone: dict[int, set[int]] = {}
         self._epoch = 0
         self._encode = msgspec.json.Encoder(order="sorted").encode
         self._decode = msgspec.json.Decoder(float_hook=_no_float).decode
@@ -69,7 +71,9 @@ class Content:
                 self._run_facts += hash((run_key(fact.run), seq))
             if isinstance(fact, Fact):
                 self._check_order(seq, fact)
-                self._check_payloads(database, seq, fact, payloads)
+                self._check_payloads(seq, fact, payloads)
+                if isinstance(fact.data, PayloadErased):
+                    self._check_ranges(database, seq, fact.data.ranges)
                 self._fold(seq, fact)
             elif (name := f"{kind} v{version}") not in self.unknown:
                 self.unknown.append(name)
@@ -93,6 +97,8 @@ class Content:
         if epoch != self._epoch:
             message = f"the head says epoch {epoch}; the last holder of the pen had {self._epoch}"
             raise LedgerBroken(message)
+        if self._gone:
+            raise _unsaid(min(map(min, self._gone.values())) // SLOTS)
         self._check_kinds(database)
         self._check_runs(database)
         sql = "SELECT max(id) FROM payload"
@@ -139,9 +145,7 @@ class Content:
                 raise LedgerBroken(message, seq=seq)
             self._epoch = data.epoch
 
-    def _check_payloads(
-        self, database: Database, seq: int, fact: Fact, payloads: dict[int, Columns]
-    ) -> None:
+    def _check_payloads(self, seq: int, fact: Fact, payloads: dict[int, Columns]) -> None:
         for slot, name in enumerate(type(fact.data).PAYLOADS):
             digest = getattr(fact.data, name)
             row = payloads.pop(seq * SLOTS + slot, None) if digest else None
@@ -154,26 +158,31 @@ class Content:
             if blob is not None and text is None:
                 text = self._blob(seq, blob)
             if text is None:
-                self._check_erased(database, seq, erased)
-            elif digest_of(salt + text) != digest:
+                self._check_erased(seq, slot, erased)
+            elif salt is None or digest_of(salt + text) != digest:
                 message = f"the payload {name!r} of fact {seq} is not what was recorded"
                 raise LedgerBroken(message, seq=seq)
 
-    def _check_erased(self, database: Database, seq: int, erased: int | None) -> None:
-        """A payload may be gone only where a later fact says so."""
-        # HOLE: nothing erases yet, so the kind is only reserved and its fact is not read further.
-        sql = "SELECT seq, body FROM fact WHERE seq = ?"
-        rows = database.execute(sql, (-1 if erased is None else erased,)).fetchall()
-        whole = Bodies(database, self._archive).whole
-        found = [whole(at, body) for at, body in rows]
-        if (
-            not found
-            or erased is None
-            or erased <= seq
-            or b'"kind":"PayloadErased"' not in found[0]
-        ):
-            message = f"a payload of fact {seq} is gone, and no fact says that it was erased"
-            raise LedgerBroken(message, seq=seq)
+    def _check_erased(self, seq: int, slot: int, erased: int | None) -> None:
+        """A payload may be gone only where a later fact says so; that one is read when it comes."""
+        if erased is None or erased <= seq:
+            raise _unsaid(seq)
+        self._gone.setdefault(erased, set()).add(seq * SLOTS + slot)
+
+    def _check_ranges(self, database: Database, seq: int, ranges: Sequence[int]) -> None:
+        """What a fact says to be erased is gone, and it says so of all that refers to it."""
+        left = self._gone.pop(seq, set())
+        for begin, end in zip(ranges[::2], ranges[1::2], strict=False):
+            left -= {one for one in left if begin <= one < end}
+            sql = (
+                "SELECT id FROM payload WHERE id >= ? AND id < ?"
+                " AND (text IS NOT NULL OR blob IS NOT NULL OR salt IS NOT NULL) LIMIT 1"
+            )
+            for (one,) in database.execute(sql, (begin, end)).fetchall():
+                message = f"fact {seq} erased a payload of fact {one // SLOTS}, and it is there"
+                raise LedgerBroken(message, seq=one // SLOTS)
+        if left:
+            raise _unsaid(min(left) // SLOTS)
 
     def _fold(self, seq: int, fact: Fact) -> None:
         try:
@@ -212,6 +221,11 @@ class Content:
             read_blob(self._blobs, name)
         except UnknownName as error:
             raise LedgerBroken(error.message) from error
+
+
+def _unsaid(seq: int) -> LedgerBroken:
+    message = f"a payload of fact {seq} is gone, and no fact says that it was erased"
+    return LedgerBroken(message, seq=seq)
 
 
 def _payloads(database: Database, first: int, last: int) -> dict[int, Columns]:

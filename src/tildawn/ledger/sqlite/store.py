@@ -52,6 +52,8 @@ _FACT = "INSERT INTO fact VALUES (?, ?, ?)"
 _RUN = "INSERT INTO run_fact VALUES (?, ?)"
 _PAYLOAD = "INSERT INTO payload VALUES (?, ?, ?, ?, NULL)"
 _USE = "INSERT OR IGNORE INTO blob_use VALUES (?, ?)"
+_ERASE = "UPDATE payload SET salt = NULL, text = NULL, blob = NULL, erased = ? WHERE id = ?"
+_FREE = "DELETE FROM blob_use WHERE blob = ? AND seq = ?"
 _KIND = "INSERT OR IGNORE INTO kind VALUES (?, ?, ?)"
 _MARK = "INSERT INTO mark VALUES (?, ?, ?)"
 _HEAD = "UPDATE head SET size = ?, chain = ?, frontier = ?, epoch = ? WHERE one = 1 AND epoch = ?"
@@ -178,6 +180,14 @@ class Store:
         if done:
             self.wal_pages = 0
         return done
+
+    def scrub(self) -> bool:
+        """Cut the write-ahead log to nothing; False when a reader holds it back.
+
+        Raises:
+            CommitInDoubt: the disk failed.
+        """
+        return self.checkpoint(truncate=True)
 
     def close(self) -> None:
         """Move the log and close the connection; a second time does nothing.
@@ -332,11 +342,28 @@ class Store:
             if values:
                 self.database.executemany(sql, values)
         self._keep_seals(taken)
+        self._erase(taken)
 
     def _keep_seals(self, taken: Sequence[tuple[Seq, Request]]) -> None:
         for _, request in taken:
             if request.seal is not None:
                 keep_seal(self.database, *request.seal)
+
+    def _erase(self, taken: Sequence[tuple[Seq, Request]]) -> None:
+        """Take out the payloads that some of these facts say are erased."""
+        going = [
+            (first + at, entry)
+            for first, request in taken
+            for at, entry in enumerate(request.entries)
+            if entry.erases or entry.frees
+        ]
+        if not going:
+            return
+        # What is overwritten leaves zeros in its page, not its old bytes.
+        self.database.execute("PRAGMA secure_delete=1").fetchall()
+        for seq, entry in going:
+            self.database.executemany(_ERASE, [(seq, one) for one in entry.erases])
+            self.database.executemany(_FREE, entry.frees)
 
     def _bind(self, body: bytes) -> bytes:
         """Take a body into chain and tree; the leaf."""

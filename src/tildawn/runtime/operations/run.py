@@ -35,6 +35,8 @@ class EnqueueInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: A second run with the same key is not accepted; the first one is named instead.
     key: str = ""
     label: str = ""
+    #: Whom it is about, for `tildawn erase`.
+    subject: str = ""
     queue: str = ""
     priority: int = 0
     #: Such as ``10m``; empty for at once.
@@ -102,8 +104,8 @@ async def _enqueue(desk: Desk, given: EnqueueInput) -> Enqueued:
         task,
         text,
         Options(
-            key=given.key, label=given.label, queue=given.queue, priority=given.priority,
-            due=due, limit_key=given.limit_key, permit=permit,
+            key=given.key, label=given.label, subject=given.subject, queue=given.queue,
+            priority=given.priority, due=due, limit_key=given.limit_key, permit=permit,
             simulated=house.settings.provider.name == SIMULATOR,
         ),
     )  # fmt: skip
