@@ -12,6 +12,7 @@ import pytest
 
 from tildawn.ledger.fold import Expect
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.mirror import Mode, Wish
 from tildawn.testing.clock import ManualClock
 from tildawn.testing.notebook import Note, open_notebook
 
@@ -71,3 +72,22 @@ def gate() -> Iterator[Gate]:
     made = Gate()
     yield made
     made.open.set()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Where the mirror is; its owner made the folder."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def mirrored(house: Callable[..., Ledger], copy: Path) -> Callable[..., Ledger]:
+    """Opens the house with its mirror; the patience is longer than any test."""
+
+    def open_it(mode: Mode = "sync-degrade", **options: Any) -> Ledger:
+        wish = Wish(mode=mode, folder=copy, patience=options.pop("patience", 30.0))
+        return house(mirror=wish, **options)
+
+    return open_it

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from tildawn.clock import Clock
-from tildawn.errors import BadValue, Busy, HouseUnusable, LedgerBroken, TildawnError
+from tildawn.errors import BadValue, Busy, HouseUnusable, TildawnError
 from tildawn.facts.fact import Fact, FactData, Payload, Registry, canonical
 from tildawn.facts.house import BlobsSwept, HouseFounded, PenLaid, PenTaken, TailVerified
 from tildawn.ids import Ids
@@ -21,9 +21,10 @@ from tildawn.ledger.entry import Answer, Entry, Outcome
 from tildawn.ledger.fold import Expect, Projection
 from tildawn.ledger.keyring import SIGNING
 from tildawn.ledger.keys import digester
+from tildawn.ledger.mirror import Wish
 from tildawn.ledger.notary import Notary
 from tildawn.ledger.note import Note
-from tildawn.ledger.opening import Opened, Setup, note_founded, open_house
+from tildawn.ledger.opening import Opened, Setup, name_in, note_founded, open_house
 from tildawn.ledger.pen import boot_id
 from tildawn.ledger.request import Done, Inside, Request
 from tildawn.ledger.secret import Secrets
@@ -69,7 +70,7 @@ class Ledger:
         self._salts = Salts(setup.ids)
         self._wall, self._mono = setup.clock.wall, setup.clock.mono
         self._began = setup.clock.mono()
-        self.blobs, self.archive = opened.blobs, opened.archive
+        self.blobs, self.archive, self.mirror = opened.blobs, opened.archive, opened.mirror
         #: What no fact, payload or blob may hold.
         self.secrets = Secrets()
         self.blobs.look = self.secrets.found
@@ -95,6 +96,7 @@ class Ledger:
         vfs: str = "",
         mode: Literal["write", "read"] = "write",
         takeover: bool = False,
+        mirror: Wish | None = None,
         on_fatal: Callable[[], None] = end_process,
         checkpoint_folder: Path | None = None,
     ) -> Self:
@@ -111,6 +113,7 @@ class Ledger:
             vfs: name of an apsw VFS, for tests; reading waits for closing then.
             mode: ``read`` neither takes the pen nor changes anything.
             takeover: a person decided to take over; recorded with the pen.
+            mirror: how and where a second copy is kept; none when absent.
             on_fatal: called in the writer's thread after a failed sync; ends the process.
             checkpoint_folder: on another disk, for one more copy of the newest checkpoint.
 
@@ -127,7 +130,7 @@ class Ledger:
         """
         setup = Setup(
             registry=registry, projections=tuple(projections), clock=clock, ids=ids,
-            build=build, vfs=vfs,
+            build=build, vfs=vfs, mirror=mirror,
         )  # fmt: skip
         opened = open_house(Path(folder), setup, write=mode == "write")
         ledger = cls(opened, setup)
@@ -139,6 +142,7 @@ class Ledger:
                     ledger.notary = Notary(opened.layout, ids, folder=checkpoint_folder)
                 ledger._take_pen(opened.store, takeover=takeover)
                 ledger._writer = Writer(opened.store, on_fatal=on_fatal)
+                opened.speak(lambda data: ledger.submit([ledger.draft(data)]))
         except BaseException:
             ledger._let_go()
             raise
@@ -466,12 +470,13 @@ class Ledger:
         if self._opened.checked_from < size:
             entries.append(self.draft(TailVerified(to=size)))
         entries += map(self.draft, made)
+        entries += map(self.draft, self._opened.news())
         request = Request(entries)
         store.commit([request], epoch=self.epoch)
         if isinstance(request.outcome, TildawnError):
             raise request.outcome
         store.settle(store.tip())
-        self.name = self._name_in(self._opened.first or entries[0].body)
+        self.name = name_in(self._opened.first or entries[0].body, self._setup.registry)
         note_founded(self._opened.layout, self.name)
         if notary is not None:
             notary.begin(self.name, store)
@@ -483,18 +488,9 @@ class Ledger:
         """Name and epoch of a house that is only read."""
         with self.read() as reader:
             _, body = reader.fact(Seq(0))
-            self.name, self.epoch = self._name_in(body), reader.head().epoch
-
-    def _name_in(self, body: bytes) -> str:
-        data = self._setup.registry.decode(body).data
-        if not isinstance(data, HouseFounded):
-            message = "the first fact does not found a house"
-            raise LedgerBroken(message, seq=0)
-        return data.name
+            self.name = name_in(body, self._setup.registry)
+            self.epoch = reader.head().epoch
 
     def _let_go(self) -> None:
         self._readers.close()
-        if self._opened.store is not None:
-            self._opened.store.close()
-        if self._opened.pen is not None:
-            self._opened.pen.lay()
+        self._opened.close()

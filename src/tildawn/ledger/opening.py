@@ -3,14 +3,15 @@
 What it is not: repair.  What is wrong is said, and nothing is changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from tildawn.clock import Clock
 from tildawn.errors import HouseTooNew, HouseUnusable, LedgerBroken
-from tildawn.facts.fact import Registry
+from tildawn.facts.fact import FactData, Registry
+from tildawn.facts.house import HouseFounded
 from tildawn.ids import Ids
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import Blobs
@@ -19,10 +20,13 @@ from tildawn.ledger.durable import sync_folder, write_durably
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.keys import make_key, read_key
 from tildawn.ledger.layout import Layout
+from tildawn.ledger.mirror import Mirror, Wish
 from tildawn.ledger.pen import Pen
+from tildawn.ledger.reunion import reunite
 from tildawn.ledger.snapshot import Snapshot, take
 from tildawn.ledger.sqlite.door import Door, open_to_read, open_to_write
 from tildawn.ledger.sqlite.store import Store
+from tildawn.ledger.sqlite.tail import ends
 from tildawn.units import Seq
 
 
@@ -35,6 +39,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     ids: Ids
     build: str
     vfs: str = ""
+    mirror: Wish | None = None
 
 
 class Opened(msgspec.Struct, kw_only=True):
@@ -52,11 +57,45 @@ class Opened(msgspec.Struct, kw_only=True):
     archive: Archive
     pen: Pen | None = None
     store: Store | None = None
+    mirror: Mirror | None = None
     refusal: HouseTooNew | None = None
     checked_from: Seq = Seq(0)
     kept: Snapshot | None = None
     first: bytes = b""
     last: bytes = b""
+
+    def close(self) -> None:
+        """Let go of mirror, database and pen, in this order.
+
+        Raises:
+            Nothing.
+        """
+        if self.mirror is not None:
+            self.mirror.close()
+        if self.store is not None:
+            self.store.close()
+        if self.pen is not None:
+            self.pen.lay()
+
+    def speak(self, tell: Callable[[FactData], None]) -> None:
+        """From now on put on record at once what the mirror has to say.
+
+        Raises:
+            Nothing.
+        """
+        if self.mirror is not None:
+            self.mirror.speak(tell)
+
+    def news(self) -> list[FactData]:
+        """What the mirror has to say, taken out.
+
+        Raises:
+            Nothing.
+        """
+        if self.mirror is None:
+            return []
+        news, self.mirror.news = self.mirror.news, []
+        return news
 
 
 def open_house(folder: Path, setup: Setup, *, write: bool) -> Opened:
@@ -93,6 +132,19 @@ def open_house(folder: Path, setup: Setup, *, write: bool) -> Opened:
         raise
 
 
+def name_in(body: bytes, registry: Registry) -> str:
+    """The name that the first fact gave a house.
+
+    Raises:
+        LedgerBroken: the fact founds no house.
+    """
+    data = registry.decode(body).data
+    if not isinstance(data, HouseFounded):
+        message = "the first fact does not found a house"
+        raise LedgerBroken(message, seq=0)
+    return data.name
+
+
 def note_founded(layout: Layout, name: str) -> None:
     """Remember outside the database that this house has facts; repeated, it does nothing.
 
@@ -121,7 +173,7 @@ def _to_read(layout: Layout, setup: Setup) -> Opened:
 
 
 def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
-    _refuse_lost(layout)
+    _refuse_lost(layout, setup.mirror)
     # A crash between the key and the first fact leaves a key without a ledger; it is used then.
     if not layout.database.exists():
         make_key(layout.key, setup.ids)
@@ -150,7 +202,7 @@ def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
 def _checked(opened: Opened, setup: Setup, door: Door) -> Opened:
     opened.checked_from, opened.first, opened.last = door.checked_from, door.first, door.last
     if not opened.last and opened.layout.founded.exists():
-        raise _lost(opened.layout)
+        raise _lost(opened.layout, setup.mirror)
     if door.unknown:
         # Other versions' facts stay chained and readable, but nothing can be built on them.
         door.close()
@@ -161,18 +213,35 @@ def _checked(opened: Opened, setup: Setup, door: Door) -> Opened:
         opened.refusal = HouseTooNew(message, hint="pip install --upgrade tildawn")
         return opened
     opened.store = Store(door.database, setup.projections, blobs=opened.blobs)
+    if setup.mirror is not None:
+        _with_mirror(opened, opened.store, setup, setup.mirror)
     return opened
 
 
-def _refuse_lost(layout: Layout) -> None:
+def _with_mirror(opened: Opened, store: Store, setup: Setup, wish: Wish) -> None:
+    """Compare both copies before anything is accepted, and go on with both."""
+    mirror = opened.mirror = Mirror(wish, opened.layout)
+    try:
+        reunite(mirror, store, setup.registry, blobs=opened.blobs)
+    except BaseException:
+        mirror.close()
+        raise
+    opened.first, opened.last = ends(store.database)
+    store.twin = mirror if wish.mode == "sync-degrade" else None
+
+
+def _refuse_lost(layout: Layout, mirror: Wish | None) -> None:
     database = layout.database
     if layout.founded.exists() and (not database.exists() or database.stat().st_size == 0):
         # Without its log an empty file is a lost ledger; with one SQLite recovers it.
         log = database.with_name(f"{database.name}-wal")
         if not database.exists() or not log.exists() or log.stat().st_size == 0:
-            raise _lost(layout)
+            raise _lost(layout, mirror)
 
 
-def _lost(layout: Layout) -> LedgerBroken:
+def _lost(layout: Layout, mirror: Wish | None) -> LedgerBroken:
     message = f"{layout.database} is empty, but this house had a ledger"
-    return LedgerBroken(message, hint="copy the house away and keep it; nothing was changed")
+    hint = "copy the house away and keep it; nothing was changed"
+    if mirror is not None:
+        hint += "; tildawn mirror recover makes the ledger anew from its mirror"
+    return LedgerBroken(message, hint=hint)

@@ -185,6 +185,30 @@ def _keys(patient: Patient) -> Check:
     return _ok("keys", "only you can read them")
 
 
+def _mirror(patient: Patient) -> Check:
+    from tildawn.ledger.likeness import standing  # noqa: PLC0415
+    from tildawn.ledger.mirror import LAG_FACTS_MAX  # noqa: PLC0415
+    from tildawn.runtime.mirror import wish_of  # noqa: PLC0415
+
+    layout, wish = Layout(patient.folder), wish_of(patient.folder, patient.settings)
+    if wish is None:
+        return Check(name="mirror", verdict=State.NOT_RUN, saw="none is wished for")
+    if not layout.database.is_file():
+        return Check(name="mirror", verdict=State.NOT_RUN, saw="there is no ledger to compare with",
+                     advice="tildawn mirror recover, when there was one")  # fmt: skip
+    found = standing(layout, wish)
+    if not found.reached:
+        return Check(name="mirror", verdict=State.FAIL, saw=f"{wish.folder}: {found.why}",
+                     advice="bring its folder back; it is filled up by itself")  # fmt: skip
+    saw = f"{found.facts} facts, {max(found.behind, 0)} behind"
+    if wish.folder.stat().st_dev == patient.folder.stat().st_dev:
+        return Check(name="mirror", verdict=State.WARN, saw=f"{saw}, on the disk of the house",
+                     advice="name a folder on another disk in ledger.mirror_folder")  # fmt: skip
+    if found.behind > (LAG_FACTS_MAX if wish.mode == "async" else 0):
+        return Check(name="mirror", verdict=State.WARN, saw=saw, advice="tildawn up fills it up")
+    return _ok("mirror", saw)
+
+
 # -- what the machine says -------------------------------------------------------------------
 
 
@@ -281,6 +305,7 @@ _LOOKS: Mapping[str, Callable[[Patient], Check]] = {
     "sync": _sync,
     "sqlite": _sqlite,
     "keys": _keys,
+    "mirror": _mirror,
     "clock": _clock,
     "pen": _pen,
     "work": _work,

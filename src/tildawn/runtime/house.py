@@ -14,6 +14,7 @@ from tildawn.engine.engine import Engine, MakeContext
 from tildawn.errors import HouseUnusable
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
+from tildawn.runtime.mirror import wish_of
 from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.secret import configure
 from tildawn.runtime.setting import Settings
@@ -76,16 +77,19 @@ class House:
             takeover: a person decided to take over; recorded with the pen.
 
         Raises:
+            BadSetting: a mirror is wished for and no folder is named.
             HouseLocked: another process holds the pen.
             HouseUnusable: the disk, the key or SQLite will not do, or there is nothing to read.
             HouseTooNew: a newer version of Tildawn wrote it.
-            LedgerBroken: the tail does not verify, or the file is damaged.
+            LedgerBroken: the tail does not verify, the file is damaged, or it contradicts its
+                mirror.
         """
         time = clock or SystemClock()
         ledger = Ledger.open(
             folder, registry=REGISTRY, projections=PROJECTIONS, clock=time, ids=Ids(time),
             build=BUILD, mode=mode, takeover=takeover,
             checkpoint_folder=_folder(settings.ledger.checkpoint_folder),
+            mirror=wish_of(folder, settings) if mode == "write" else None,
         )  # fmt: skip
         configure(ledger.secrets, settings, os.environ)
         return cls(folder, settings, ledger=ledger, clock=time)

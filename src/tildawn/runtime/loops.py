@@ -118,6 +118,16 @@ async def review(on: Turning) -> None:
         await on.ledger.append([on.ledger.draft(look) for look in looks])
 
 
+async def copy_to_mirror(on: Turning) -> None:
+    """Copy what the mirror lacks, or try whether a lost one is back.
+
+    Raises:
+        TildawnError: the house cannot be read.
+    """
+    if on.ledger.mirror is not None:
+        await asyncio.to_thread(on.ledger.mirror.turn)
+
+
 async def watch_clock(on: Turning) -> None:
     """Put on record that the machine slept or that somebody set its clock.
 
@@ -239,6 +249,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(60 * SECOND),
         leaves="a look that was not taken, which the next turn takes",
         turn=review,
+    ),
+    Loop(
+        name="mirror",
+        owner="ledger",
+        period=SECOND,
+        leaves="facts that the mirror lacks, which the next turn copies",
+        turn=copy_to_mirror,
     ),
     Loop(
         name="clock",

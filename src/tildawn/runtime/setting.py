@@ -228,6 +228,17 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
             "A folder on another disk for one more copy of the newest checkpoint; none if empty."
         ),
     ] = ""
+    mirror: Annotated[
+        str,
+        _text(
+            "A second copy of the record: none, one that follows, or one in every commit.",
+            "off", "async", "sync-degrade",
+        ),
+    ] = "off"  # fmt: skip
+    mirror_folder: Annotated[
+        str,
+        _text("Where the second copy is; an existing folder, best on another disk."),
+    ] = ""
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

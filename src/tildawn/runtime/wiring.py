@@ -21,6 +21,7 @@ from tildawn.facts import (
     house,
     legacy,
     letter,
+    mirror,
     night,
     permit,
     picture,
@@ -44,6 +45,7 @@ from tildawn.projections.erasure import ERASURE
 from tildawn.projections.house import HOUSE
 from tildawn.projections.legacy import LEGACY
 from tildawn.projections.letter import LETTER
+from tildawn.projections.mirror import MIRROR
 from tildawn.projections.night import NIGHT
 from tildawn.projections.permit import PERMIT
 from tildawn.projections.picture import PICTURE
@@ -73,6 +75,7 @@ REGISTRY = Registry(
         *permit.KINDS,
         *picture.KINDS,
         *letter.KINDS,
+        *mirror.KINDS,
         *night.KINDS,
         *quarantine.KINDS,
         *erasure.KINDS,
@@ -85,6 +88,7 @@ REGISTRY = Registry(
 
 PROJECTIONS: tuple[Projection, ...] = (
     SIGNING,
+    MIRROR,
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
     SEGMENT, PERMIT, LEGACY, RECONCILE, ERASURE,
 )  # fmt: skip

@@ -4,6 +4,7 @@ What it is not: known to any production code; each is a patch that a test puts o
 """
 
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
@@ -16,7 +17,9 @@ from tildawn.guard.request import Attempt
 from tildawn.guard.visit import Visit
 from tildawn.ledger import writer
 from tildawn.ledger.fold import Change, Put
+from tildawn.ledger.mirror import Mirror, State
 from tildawn.ledger.request import Request
+from tildawn.ledger.shelf import Shelf
 from tildawn.ledger.sqlite.projector import Projector
 from tildawn.ledger.sqlite.store import Store
 from tildawn.projections.step import STEP, StepRow
@@ -175,13 +178,57 @@ def steps_are_forgotten() -> Generator[None]:
         yield
 
 
+@contextmanager
+def answer_before_mirror() -> Generator[None]:
+    """A batch is answered before the mirror has it: its frames are written with the next one.
+
+    Raises:
+        Nothing.
+    """
+
+    def begin(self: Any, batch: Any) -> None:
+        late = self.__dict__.get("planted")
+        self.planted = batch
+        if late is not None:
+            original(self, late)
+
+    original = Mirror.begin
+    with patch.object(Mirror, "begin", begin):
+        yield
+
+
+@contextmanager
+def nobody_joins_the_mirror() -> Generator[None]:
+    """Nobody waits for the mirror, whose disk is slower than any answer.
+
+    Raises:
+        Nothing.
+    """
+
+    def join(self: Any) -> None:
+        if self._held:
+            self._held, self.state = False, State.FOLLOWING
+            self._lock.release()
+
+    def append(self: Any, *args: Any, **options: Any) -> None:
+        if threading.current_thread().name == "tildawn-mirror":
+            threading.Event().wait()
+        original(self, *args, **options)
+
+    original = Shelf.append
+    with patch.object(Mirror, "join", join), patch.object(Shelf, "append", append):
+        yield
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "answer-before-commit": answer_before_commit,
+    "answer-before-mirror": answer_before_mirror,
     "chain-forgets": chain_forgets,
     "commit-without-sync": commit_without_sync,
     "fold-skips": fold_skips,
     "key-per-attempt": key_of_its_own_for_each_attempt,
     "never-means-again": never_means_again,
+    "nobody-joins-the-mirror": nobody_joins_the_mirror,
     "refused-leaves-trace": refused_leaves_trace,
     "steps-are-forgotten": steps_are_forgotten,
 }

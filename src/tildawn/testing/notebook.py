@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tildawn.clock import Clock, SystemClock
-from tildawn.facts import house, signing
+from tildawn.facts import house, mirror, signing
 from tildawn.facts.fact import Fact, FactData, Registry
 from tildawn.ids import Ids
 from tildawn.ledger.entry import Entry
@@ -121,7 +121,9 @@ def _puzzled(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
         raise RuntimeError(message)
 
 
-REGISTRY = Registry([*house.KINDS, *signing.KINDS, Noted, Struck, Seated, Risen, Puzzled])
+REGISTRY = Registry(
+    [*house.KINDS, *mirror.KINDS, *signing.KINDS, Noted, Struck, Seated, Risen, Puzzled]
+)
 
 PROJECTIONS = (
     Projection(

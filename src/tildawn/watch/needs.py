@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from tildawn.projections.mirror import lost_mirror
 from tildawn.projections.quarantine import quarantine_of
 from tildawn.projections.run import RunRow
 from tildawn.watch.collect import Collected
@@ -77,7 +78,7 @@ def needs_of(got: Collected, lines: Iterable[RunLine], times: Times) -> tuple[Ne
         for line in listed
         if line.verdict in {Verdict.HELD, Verdict.UNKNOWN} and line.run in rows
     ]
-    needs = [*_quarantined(got, times), *needs]
+    needs = [*_quarantined(got, times), *_unmirrored(got, times), *needs]
     needs += [_beside(got, run, listed, times) for run in got.beside]
     needs += [_refuted(line) for line in listed if line.verdict is Verdict.REFUTED]
     needs += blocked_of(got)
@@ -276,6 +277,33 @@ def _quarantined(got: Collected, times: Times) -> list[Need]:
                 ),
             ),
             meanwhile="If you do nothing: what is queued stays queued.",
+            seqs=(row.seq,),
+        )
+    ]
+
+
+def _unmirrored(got: Collected, times: Times) -> list[Need]:
+    """The second copy of the record, when it is lost."""
+    row = lost_mirror(got.reader)
+    if row is None:
+        return []
+    return [
+        Need(
+            number=0,
+            verdict=None,
+            question="The mirror of the ledger is lost: new facts have one copy. Is its disk there?",
+            about=Said(),
+            name="mirror",
+            body=f"It has been since {times.when(row.since)}: {row.why}.",
+            detail=Said(),
+            choices=(
+                Choice(
+                    label="Look.",
+                    follows="Says whether its folder can be reached, and what it lacks.",
+                    command="tildawn mirror",
+                ),
+            ),
+            meanwhile="If you do nothing: work goes on; it is filled up as soon as it is back.",
             seqs=(row.seq,),
         )
     ]

@@ -138,12 +138,7 @@ def _status(found: house.Status) -> Iterator[str]:
     for stop in found.stops:
         yield f"No new work begins: {one_line(stop.says, 500)} [{stop.name}]"
         yield f"Next: {stop.next}"
-    if found.runs:
-        yield "Runs: " + ", ".join(f"{number} {name}" for name, number in found.runs.items()) + "."
-    else:
-        yield "No run yet."
-    if found.runs.get("held"):
-        yield "What is held needs you: tildawn runs --state held --all"
+    yield from _runs_now(found)
     for one in found.waits:
         runs = "1 run waits" if one.runs == 1 else f"{one.runs} runs wait"
         yield f"{runs} {one_line(one.words, 500)}."
@@ -152,7 +147,18 @@ def _status(found: house.Status) -> Iterator[str]:
     if found.night is not None:
         mark = ", simulated" if found.night.simulated else ""
         yield f"Night {found.night.number}: {found.night.state}, {found.night.planned} runs{mark}."
+    if found.mirror_lost:
+        yield "The mirror is lost: new facts have one copy. Next: tildawn mirror"
     yield f"Ledger: {found.facts} facts, epoch {found.epoch}, root {found.root[:16]}…"
+
+
+def _runs_now(found: house.Status) -> Iterator[str]:
+    if found.runs:
+        yield "Runs: " + ", ".join(f"{number} {name}" for name, number in found.runs.items()) + "."
+    else:
+        yield "No run yet."
+    if found.runs.get("held"):
+        yield "What is held needs you: tildawn runs --state held --all"
 
 
 @click.command(help=house.LOGS.help)

@@ -36,6 +36,7 @@ from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Conflict, Projector
 from tildawn.ledger.sqlite.seals import keep_seal
+from tildawn.ledger.twin import Batch, Part, PayloadRow, Twin
 from tildawn.units import Epoch, Seq
 
 
@@ -68,9 +69,6 @@ _REFUSALS = (
 _LATER = (apsw.BusyError, apsw.LockedError, apsw.FullError)
 
 
-_PayloadRow = tuple[int, bytes, bytes | None, str | None]
-
-
 class Tip(msgspec.Struct, frozen=True):
     """The hashes after some number of facts."""
 
@@ -93,6 +91,9 @@ class Store:
         self.database = database
         self.projector = Projector(database, projections)
         self.wal_pages = 0
+        #: Writes a second copy of each batch, where there is one.
+        self.twin: Twin | None = None
+        self._written: list[Part] = []
         self._broken = False
         self._blobs = blobs
         [(size, chain, packed, epoch)] = database.execute(
@@ -139,6 +140,8 @@ class Store:
                 self._apart(requests, epoch)
         except (CommitInDoubt, StaleWriter) as error:
             self._broken = isinstance(error, CommitInDoubt)
+            if self.twin is not None:
+                self.twin.join()  # in doubt: the next opening finds the batch there, if not here
             self._give_up(requests, error)
             raise
         except (Busy, StoreFull, LedgerBroken, Failed) as error:
@@ -249,7 +252,7 @@ class Store:
         database, projector = self.database, self.projector
         size, chain, frontier = self._size, self._chain, self._frontier.copy()
         kinds = set(self._fresh_kinds)
-        mark = projector.mark()
+        mark, written = projector.mark(), len(self._written)
         outcome = self._judge(request, Seq(size))
         if not isinstance(outcome, Committed):
             return outcome
@@ -264,6 +267,7 @@ class Store:
             database.execute("RELEASE one")
             projector.undo(mark)
             self._size, self._chain, self._frontier = size, chain, frontier
+            del self._written[written:]
             self._fresh_kinds = kinds  # its rows of kinds went with the savepoint
             return InvariantViolated(f"a table refuses these facts: {error}")
         database.execute("RELEASE one")
@@ -317,13 +321,14 @@ class Store:
             level = 1 if relaxed else 2
             self.database.execute(f"PRAGMA synchronous={level}")
             self._relaxed = relaxed
+        self._written.clear()
         self.database.execute("BEGIN IMMEDIATE")
 
     def _record(self, taken: Sequence[tuple[Seq, Request]]) -> None:
         """Write facts, payloads and hashes; head and projections follow."""
         facts: list[tuple[int, bytes, bytes]] = []
         runs: list[tuple[bytes, int]] = []
-        payloads: list[_PayloadRow] = []
+        payloads: list[PayloadRow] = []
         uses: list[tuple[str, int]] = []
         for first, request in taken:
             for at, entry in enumerate(request.entries):
@@ -335,14 +340,16 @@ class Store:
                     _collect(request, (first, at), payloads, uses)
                 if (fact.kind, fact.v) not in self._kinds:
                     self._note_kind(fact, seq)
-        rows: tuple[tuple[str, list[Any]], ...] = (
-            (_FACT, facts), (_RUN, runs), (_PAYLOAD, payloads), (_USE, uses),
-        )  # fmt: skip
+        self._insert(((_FACT, facts), (_RUN, runs), (_PAYLOAD, payloads), (_USE, uses)))
+        if self.twin is not None:
+            self._written.append((facts, payloads, uses))
+        self._keep_seals(taken)
+        self._erase(taken)
+
+    def _insert(self, rows: tuple[tuple[str, list[Any]], ...]) -> None:
         for sql, values in rows:
             if values:
                 self.database.executemany(sql, values)
-        self._keep_seals(taken)
-        self._erase(taken)
 
     def _keep_seals(self, taken: Sequence[tuple[Seq, Request]]) -> None:
         for _, request in taken:
@@ -388,9 +395,21 @@ class Store:
         if database.changes() != 1:
             message = f"the pen was taken by another process; this one held epoch {mine}"
             raise StaleWriter(message, hint="end this process; the other one carries on")
+        twin = self.twin if self._written else None
+        if twin is not None:
+            # A crash from here on may leave the batch in the mirror alone; opening takes it back.
+            first = self._written[0][0][0][0]
+            twin.begin(
+                Batch(
+                    first=Seq(first), size=Seq(self._size), chain=self._chain,
+                    parts=self._written, relaxed=self._relaxed,
+                )
+            )  # fmt: skip
         # A crash before this leaves nothing of the batch, a crash after it leaves all of it.
         # A sync that fails here leaves the outcome unknown: the batch may be back after a restart.
         database.execute("COMMIT")
+        if twin is not None:
+            twin.join()
         self.epoch = now
         self._kinds |= self._fresh_kinds
         self._fresh_kinds.clear()
@@ -402,6 +421,8 @@ class Store:
             request.outcome = error
 
     def _rollback(self) -> None:
+        if self.twin is not None:
+            self.twin.undo()
         if self.database.in_transaction:
             try:
                 self.database.execute("ROLLBACK")
@@ -451,7 +472,7 @@ def run_key(run: str) -> bytes:
 def _collect(
     request: Request,
     where: tuple[int, int],
-    payloads: list[_PayloadRow],
+    payloads: list[PayloadRow],
     uses: list[tuple[str, int]],
 ) -> None:
     """The rows for the payloads and blobs of one fact, ``where`` being its first seq and place."""

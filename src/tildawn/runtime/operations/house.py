@@ -13,10 +13,12 @@ from tildawn.ledger.pen import holder_of
 from tildawn.ledger.reader import Reader
 from tildawn.ledger.verify import verify
 from tildawn.projections.house import EpochRow, HouseRow
+from tildawn.projections.mirror import lost_mirror
 from tildawn.projections.night import night_called
 from tildawn.runtime.config import Explained
 from tildawn.runtime.doctor import Check, examine
 from tildawn.runtime.logbook import lines
+from tildawn.runtime.mirror import with_mirror
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.operations.naming import run_meant
 from tildawn.runtime.operations.showing import fact_line
@@ -69,6 +71,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     night: NightNow | None
     #: Why no new work begins; empty when it may.
     stops: tuple[Stop, ...] = ()
+    #: Whether facts have one copy only although a mirror is wished for, as the record says.
+    mirror_lost: bool = False
 
 
 _RUNS = (
@@ -101,6 +105,7 @@ async def _status(desk: Desk, _: Nothing) -> Status:
             waits=waiting(
                 reader, Times(house.settings.house.zone, begins_at=desk.clock.wall())
             ),
+            mirror_lost=lost_mirror(reader) is not None,
             night=None if night is None else NightNow(
                 number=night.number, state=night.state, planned=night.planned,
                 simulated=bool(night.simulated),
@@ -171,6 +176,7 @@ async def _verify(desk: Desk, given: VerifyInput) -> Verified:
     found = verify(
         desk.folder, registry=REGISTRY, projections=PROJECTIONS, hashes_only=given.hashes
     )
+    found = with_mirror(desk.folder, desk.config.settings, found)
     return Verified(
         state=found.state.value, what=found.what, seq=found.seq, facts=found.size,
         chain=found.chain, root=found.root, differences=found.differences,
