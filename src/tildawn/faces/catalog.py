@@ -20,6 +20,7 @@ from tildawn.runtime.operations import (
     report,
     route,
     run,
+    segment,
     showing,
     snapshot,
 )
@@ -57,6 +58,9 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     erasure.ERASE,
     snapshot.SNAPSHOT,
     snapshot.SNAPSHOTS,
+    segment.SEGMENTS,
+    segment.ARCHIVE_PLAN,
+    segment.ARCHIVE,
     repair.REPAIR_PLAN,
     repair.REPAIR_APPLY,
     rebuild.REBUILD_PLAN,

@@ -23,7 +23,7 @@ class SegmentSealed(FactData, frozen=True):
 class BodiesArchived(FactData, frozen=True):
     """The bodies of a segment were verified in the archive and have left the database.
 
-    With them all before ``to`` have left, except that of the first fact of the ledger.
+    With them all before ``to`` have left, except of facts that name the house or its keys.
     """
 
     number: int

@@ -33,7 +33,7 @@ from tildawn.ledger.sqlite.reader import Head, Reader
 from tildawn.ledger.sqlite.readers import Readers
 from tildawn.ledger.sqlite.store import Store
 from tildawn.ledger.sqlite.tables import shapes_of
-from tildawn.ledger.writer import Writer, end_process
+from tildawn.ledger.writer import Chore, Writer, end_process
 from tildawn.units import Epoch, Seq
 
 
@@ -75,13 +75,9 @@ class Ledger:
         self.secrets = Secrets()
         self.blobs.look = self.secrets.found
         self._readers = Readers(
-            opened.layout.database,
-            registry=setup.registry,
-            shapes=shapes_of(setup.projections),
-            blobs=opened.blobs,
-            archive=opened.archive,
-            clock=setup.clock,
-        )
+            opened.layout.database, registry=setup.registry, shapes=shapes_of(setup.projections),
+            blobs=opened.blobs, archive=opened.archive, clock=setup.clock,
+        )  # fmt: skip
 
     @classmethod
     def open(  # noqa: PLR0913 - the one door of the package, all but the folder by keyword
@@ -323,6 +319,14 @@ class Ledger:
         request.inside = inside
         return self._pen(entries).perform(request)
 
+    def do(self, work: Callable[[Store], None]) -> None:
+        """Let the writer's thread do some work on the tables, and block until it is done.
+
+        Raises:
+            TildawnError: nothing was changed, except with `CommitInDoubt`.
+        """
+        self._pen().perform(Chore(work))
+
     @contextmanager
     def read(self) -> Generator[Reader]:
         """A read transaction of this moment; keep it under a second.
@@ -436,8 +440,8 @@ class Ledger:
         """Close it."""
         self.close()
 
-    def _pen(self, entries: Sequence[Entry]) -> Writer:
-        if not 0 < len(entries) <= APPEND_FACTS_MAX:
+    def _pen(self, entries: Sequence[Entry] | None = None) -> Writer:
+        if entries is not None and not 0 < len(entries) <= APPEND_FACTS_MAX:
             message = f"an append has 1 to {APPEND_FACTS_MAX} facts, not {len(entries)}"
             raise BadValue(message)
         if self._writer is None:
@@ -451,7 +455,9 @@ class Ledger:
         made = () if notary is None else notary.prepare(store.database)
         self.epoch = Epoch(store.epoch + 1)
         last = self._opened.last
-        self.unclean = bool(last) and not self._laid(last)
+        self.unclean = bool(last) and not isinstance(
+            self._setup.registry.decode(last).data, PenLaid
+        )
         entries: list[Entry] = []
         if not last:
             entries.append(self.draft(HouseFounded(name=self._setup.ids.new())))
@@ -480,9 +486,6 @@ class Ledger:
         note_founded(self._opened.layout, self.name)
         if notary is not None:
             notary.begin(self.name, store)
-
-    def _laid(self, body: bytes) -> bool:
-        return isinstance(self._setup.registry.decode(body).data, PenLaid)
 
     def _look(self) -> None:
         """Name and epoch of a house that is only read."""

@@ -118,7 +118,7 @@ def write_segment(archive: Archive, begin: Beginning, facts: Iterable[Leafed]) -
         root=root.hex(), root_in=Frontier.load(first, begin.frontier).root().hex(),
         root_out=state.frontier.root().hex(), chain_in=begin.chain.hex(),
         chain_out=state.chain.hex(), newest_at=state.counted.newest_at, checkpoint=begin.checkpoint,
-        kinds=dict(sorted(state.counted.kinds.items())), files=tuple(writer.written),
+        kinds=state.counted.kinds, files=tuple(writer.written),
     )  # fmt: skip
     content = manifest.dump()
     _put_manifest(archive.manifest_path(number), content)
@@ -192,7 +192,7 @@ def _check(archive: Archive, segment: Segment) -> None:
             raise _broken(number, path, "contradicts the ledger")
         counted.take(bodies)
     _check_tops(archive, segment, files, roots)
-    if whole and (dict(counted.kinds), counted.newest_at) != (manifest.kinds, manifest.newest_at):
+    if whole and (counted.kinds, counted.newest_at) != (manifest.kinds, manifest.newest_at):
         raise _lies(number, "its kinds or its newest fact")
 
 
@@ -278,13 +278,21 @@ class _Counted:
 
     def __init__(self) -> None:
         self.newest_at = 0
-        self.kinds: Counter[str] = Counter()
+        self._kinds: Counter[tuple[str, int]] = Counter()
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        return dict(sorted((f"{kind} v{v}", count) for (kind, v), count in self._kinds.items()))
 
     def take(self, bodies: Iterable[bytes]) -> None:
-        for body in bodies:
-            said = _SAID.decode(body)
-            self.kinds[f"{said.kind} v{said.v}"] += 1
-            self.newest_at = max(self.newest_at, said.at)
+        # A body has no line feed: canonical form writes it as two characters.
+        try:
+            said = _SAID.decode_lines(b"\n".join(bodies))
+        except msgspec.DecodeError as error:
+            message = f"a fact is not in canonical form: {error}"
+            raise LedgerBroken(message, hint="tildawn verify") from error
+        self._kinds.update([(one.kind, one.v) for one in said])
+        self.newest_at = max(self.newest_at, *[one.at for one in said])
 
 
 class _Hashing:

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from tildawn.errors import Busy, CommitInDoubt, HouseUnusable, StaleWriter, TildawnError
-from tildawn.ledger.entry import Answer, Outcome
+from tildawn.ledger.entry import Answer, Committed, Outcome
 from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.store import Store
 
@@ -42,6 +42,20 @@ FATAL_EXIT = 70
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class Chore(Request):
+    """Work of the writer's thread on the tables that appends nothing; it has its own transaction.
+
+    Its outcome says that it was done, or why not.
+    """
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[Store], None]) -> None:
+        """Take what is to be done with the store."""
+        super().__init__(())
+        self.work = work
 
 
 def end_process() -> None:
@@ -184,11 +198,17 @@ class Writer:
             _refuse(batch, self._dead)
         else:
             try:
-                self._store.commit(batch)
-                self.tip = self._store.tip()
-                self._scrub(batch)
+                appends = [one for one in batch if not isinstance(one, Chore)]
+                if appends:
+                    self._store.commit(appends)
+                    self.tip = self._store.tip()
+                for chore in batch:
+                    if isinstance(chore, Chore):
+                        self._do(chore)
+                self._scrub(appends)
             except (StaleWriter, CommitInDoubt) as error:
                 self._die(error)
+                _refuse([one for one in batch if one.outcome is None], error)
         _deliver(batch)
         self._wake()
         if isinstance(self._dead, CommitInDoubt):
@@ -199,6 +219,16 @@ class Writer:
         asked = [request for request in batch if request.scrub]
         if asked and not self._store.scrub():
             _refuse(asked, Busy("a reader holds the write-ahead log back", hint="try again"))
+
+    def _do(self, chore: Chore) -> None:
+        try:
+            chore.work(self._store)
+            chore.outcome = Committed(self.tip.size, 0)
+        except (StaleWriter, CommitInDoubt) as error:
+            chore.outcome = error
+            raise
+        except TildawnError as error:
+            chore.outcome = error
 
     def _die(self, error: TildawnError) -> None:
         self._dead = self._refusal = error

@@ -20,7 +20,8 @@ from tildawn.providers.process import kill_group
 from tildawn.runtime.notary import Seals
 from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.repair.queue import Rounds, queue_damage
-from tildawn.runtime.segment import seal_full
+from tildawn.runtime.segment import keep, seal_full
+from tildawn.runtime.setting import LedgerSettings
 from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.stops import Stops
 from tildawn.units import MILLISECOND, SECOND, Micros
@@ -66,6 +67,8 @@ class Turning:
     ) -> None:
         """Take the open house's parts, and look at the clocks for the first time."""
         self.keeper = keeper
+        #: How long bodies stay; whoever opens the house says.
+        self.kept = LedgerSettings()
         self.ledger = ledger
         self.door = door
         self.prober = prober
@@ -210,6 +213,20 @@ async def look_at_pictures(on: Turning) -> None:
         _log.warning("%d pictures cannot be shown; tildawn repair --plan", count)
 
 
+async def keep_archive(on: Turning) -> None:
+    """Let old bodies leave the database, and drop what is older still, as the settings say.
+
+    Raises:
+        TildawnError: a segment is not what was sealed, or the house cannot be written.
+        OSError: the disk of the archive refuses.
+    """
+    hot, kept = on.kept.keep_hot, on.kept.keep_archive
+    now = on.clock.wall()
+    moved, dropped = await asyncio.to_thread(keep, on.ledger, now, hot=hot, kept=kept)
+    if moved or dropped:
+        _log.info("bodies of %d segments left the database, %d were dropped", moved, dropped)
+
+
 async def take_snapshot(on: Turning) -> None:
     """Take the snapshot of a night once it is due, and drop those whose time is over.
 
@@ -305,6 +322,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(3_600 * SECOND),
         leaves="damage that is not on record, which the next reader finds",
         turn=look_at_pictures,
+    ),
+    Loop(
+        name="archive",
+        owner="ledger",
+        period=Micros(3_600 * SECOND),
+        leaves="bodies in both places, or entries that were to go, which the next turn finds",
+        turn=keep_archive,
     ),
     Loop(
         name="snapshot",

@@ -239,6 +239,20 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
         str,
         _text("Where the second copy is; an existing folder, best on another disk."),
     ] = ""
+    keep_hot: Annotated[
+        Micros,
+        _time(
+            "How long the bodies of facts stay in the database before they are in the archive"
+            " alone; a hundred years are for ever.", "1h", "36500d",
+        ),
+    ] = Micros(36_500 * 86_400 * SECOND)  # fmt: skip
+    keep_archive: Annotated[
+        Micros,
+        _time(
+            "How long the archive keeps what facts say; then only their hashes stay, and no run"
+            " of that time can be shown. A hundred years are for ever.", "1d", "36500d",
+        ),
+    ] = Micros(36_500 * 86_400 * SECOND)  # fmt: skip
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

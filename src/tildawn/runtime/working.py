@@ -67,6 +67,7 @@ async def working(
     )  # fmt: skip
     # A night that is played has one set of books: nobody tampers with it.
     turning.books = house.books if stage is None else None
+    turning.kept = house.settings.ledger
     try:
         # Children of the last holder are gone before any run that had one begins again.
         if turning.books is not None:

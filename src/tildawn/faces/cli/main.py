@@ -47,6 +47,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "repair": ("mend", "Say what is wrong with the pictures that the house keeps, or mend it."),
     "rebuild": ("rebuild", "Say which tables differ from the facts, or make them anew."),
     "quarantine": ("quarantine", "Say whether the house may work, or let it work again."),
+    "archive": (
+        "segment",
+        "List the segments of the archive, or let old facts leave the database.",
+    ),
     "snapshot": ("snapshot", "Take a snapshot of the house now, or list those there are."),
     "import": ("legacy", "Seal an old log, and say what was outside its chain."),
     "mirror": ("mirror", "Say how the second copy of the ledger stands, verify or use it."),

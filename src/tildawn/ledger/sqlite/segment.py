@@ -172,5 +172,6 @@ def _changed(
 ) -> Verdict:
     lines = (*verdict.differences, *lines)[:FINDINGS_MAX]
     return msgspec.structs.replace(
-        verdict, state=state, what=what, seq=seq, differences=lines if len(lines) > 1 else ()
-    )
+        verdict, state=state, what=what, seq=seq, verified=None,
+        differences=lines if len(lines) > 1 else (),
+    )  # fmt: skip
