@@ -11,6 +11,7 @@ example, is an answer of the ledger and not an error.
     ├─ Refused        effect none     the rules say no, now
     │  ├─ Busy  BudgetSpent  NotPermitted  SecretFound  StaleWriter  Bypassed
     │  ├─ InvariantViolated  PayloadErased  ArchiveMissing  PlanChanged
+    │  ├─ NotProvable
     ├─ Failed         effect none     it was tried and it did not work
     │  ├─ StepFailed  RunFailed  CallFailed  FoldFailed  LoopBlocked  CancelIgnored
     │  ├─ AnchorFailed
@@ -164,6 +165,13 @@ class ArchiveMissing(Refused):
     """What a fact says has left for the archive, and the archive does not have it."""
 
     code = "archive-missing"
+    exit_code = 3
+
+
+class NotProvable(Refused):
+    """What would be needed for a proof is not there."""
+
+    code = "not-provable"
     exit_code = 3
 
 

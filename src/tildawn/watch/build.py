@@ -9,7 +9,9 @@ import msgspec
 
 from tildawn.errors import UnknownName
 from tildawn.ledger.chain import leaf_of
-from tildawn.ledger.reader import Reader
+from tildawn.ledger.checkpoint import Checkpoint, origin_of
+from tildawn.ledger.reader import Head, Reader
+from tildawn.ledger.words import SIZE_MAX, words_of
 from tildawn.units import Micros, Seq
 from tildawn.watch.collect import Collected, collect
 from tildawn.watch.events import anomalies_of, healed_of, stops_of, strip_of
@@ -154,11 +156,19 @@ def _ledger(got: Collected) -> Ledger:
         size=head.size,
         root=head.root,
         root_short=f"{head.root[:8]}…{head.root[-8:]}",
+        words=_kept_words(house.name if house is not None else "", head),
         chain=head.chain,
         first=night.accepted if night is not None else min(head.size, 1) - 1,
         verified_to=house.verified_to if house is not None else 0,
         verified=house.verified if house is not None else -1,
     )
+
+
+def _kept_words(name: str, head: Head) -> str:
+    if not name or head.size > SIZE_MAX:
+        return ""
+    root = bytes.fromhex(head.root)
+    return " ".join(words_of(Checkpoint(origin_of(name), head.size, root)))
 
 
 def _entries(

@@ -98,9 +98,12 @@ def render_head(report: Report, *, width: int = 78) -> str:
         if one.runs
     ]
     lines.append(f"  {report.planned:>6,}  planned{'' if report.adds_up else ' (does not add up)'}")
-    room = HEAD_LINES - len(lines) - 3
+    foot = ["", f"Ledger: {report.ledger.size:,} entries, root {report.ledger.root_short}"]
+    if report.ledger.words:
+        foot += _wrapped((f"Keep these twelve words: {report.ledger.words}",), width)
+    room = HEAD_LINES - len(lines) - len(foot) - 1
     lines += _needs(report, width, room=room)
-    lines += ["", f"Ledger: {report.ledger.size:,} entries, root {report.ledger.root_short}"]
+    lines += foot
     return "\n".join(line.replace(words.NBSP, " ").rstrip() for line in lines[:HEAD_LINES]) + "\n"
 
 

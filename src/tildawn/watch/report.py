@@ -360,6 +360,8 @@ class Ledger(_Part, frozen=True, kw_only=True):
     size: int
     root: str
     root_short: str
+    #: Size and root as twelve words, for a person to keep; empty in a house without a name.
+    words: str
     chain: str
     first: int
     verified_to: int

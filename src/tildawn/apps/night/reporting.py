@@ -4,12 +4,14 @@ What it is not: the judgement, which is made from the ledger by `tildawn.watch`.
 by the worker, which can record that it was, or by a process without the pen when there is none.
 """
 
+import logging
 import os
 from pathlib import Path
 
 import msgspec
 
 from tildawn.clock import Clock
+from tildawn.errors import TildawnError
 from tildawn.facts.night import ReportWritten
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.night import night_called
@@ -18,6 +20,8 @@ from tildawn.watch.html import render_html
 from tildawn.watch.markdown import render_head, render_markdown
 from tildawn.watch.report import Report, render_json
 
+
+_log = logging.getLogger(__name__)
 
 FOLDER = "reports"
 """Beside the ledger in the house."""
@@ -55,6 +59,7 @@ def write_report(
         UnknownName: there is no such night.
         OSError: the disk refuses.
     """
+    _seal(ledger)
     with ledger.read() as reader:
         row = night_called(reader, night)
         report = build_report(
@@ -71,6 +76,15 @@ def write_report(
         report=report, html=paths["html"], markdown=paths["md"], json=paths["json"],
         head=render_head(report),
     )  # fmt: skip
+
+
+def _seal(ledger: Ledger) -> None:
+    """Sign what the report will stand on, where we hold the pen; the report comes in any case."""
+    if ledger.writable and ledger.notary is not None:
+        try:
+            ledger.checkpoint()
+        except TildawnError:
+            _log.exception("no checkpoint could be signed before the report")
 
 
 async def record_report(ledger: Ledger, written: Written) -> None:

@@ -1,4 +1,4 @@
-"""Commands about the house: init, takeover, verify, doctor, config.
+"""Commands about the house: init, takeover, doctor, config.
 
 What it is not: repair.
 """
@@ -92,28 +92,6 @@ def _take(folder: Path) -> int:
                 message = f"{locked.message}, which does not go"
                 raise Busy(message, hint="end that process, then try again") from locked
             threading.Event().wait(LOOK_EVERY)
-
-
-@click.command(help=house.VERIFY.help)
-@click.option("--hashes", is_flag=True, help="Chain and tree only; quick.")
-@options
-def verify(hashes: bool) -> int:
-    found = ask(house.VERIFY, house.VerifyInput(hashes=hashes))
-    tell(found, _verified)
-    return found.exit_code
-
-
-def _verified(found: house.Verified) -> Iterator[str]:
-    if found.exit_code == 0:
-        yield f"Proven: {found.facts} facts."
-        yield f"Root {found.root}"
-        return
-    where = "" if found.seq is None else f" at fact {found.seq}"
-    yield f"{'Broken' if found.state == 'broken' else 'Not provable'}{where}: {found.what}"
-    yield from (f"  {line}" for line in found.differences)
-    yield f"{found.facts} facts before that are good."
-    if found.state == "broken":
-        yield "Nothing was changed. Next: copy the house away and keep it; begin another in a new folder"
 
 
 @click.command(help=house.DOCTOR.help)

@@ -1,4 +1,4 @@
-"""What is asked of a house itself: status, verify, doctor, settings, logs, and to leave.
+"""What is asked of a house itself: status, doctor, settings, logs, and to leave.
 
 What it is not: repair.  Nothing here changes what a ledger says.
 """
@@ -11,20 +11,17 @@ from tildawn.errors import Misused
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.pen import holder_of
 from tildawn.ledger.reader import Reader
-from tildawn.ledger.verify import verify
 from tildawn.projections.house import EpochRow, HouseRow
 from tildawn.projections.mirror import lost_mirror
 from tildawn.projections.night import night_called
 from tildawn.runtime.config import Explained
 from tildawn.runtime.doctor import Check, examine
 from tildawn.runtime.logbook import lines
-from tildawn.runtime.mirror import with_mirror
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.operations.naming import run_meant
 from tildawn.runtime.operations.showing import fact_line
 from tildawn.runtime.stops import Stop, stops_of
 from tildawn.runtime.version import BUILD
-from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.units import Micros, Seq
 from tildawn.watch.waits import Waiting, waiting
 from tildawn.watch.words import Times
@@ -149,41 +146,6 @@ def _next_due(reader: Reader) -> int:
     return int(due or 0)
 
 
-class VerifyInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How thoroughly: ``hashes`` leaves out canonical form, payloads and projections."""
-
-    hashes: bool = False
-
-
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a proof; `exit_code` is 0 proven, 4 broken, 3 not provable."""
-
-    state: str
-    what: str
-    #: The first fact concerned, None where there is none.
-    seq: int | None
-    facts: int
-    chain: str
-    root: str
-    differences: tuple[str, ...]
-    exit_code: int
-
-
-async def _verify(desk: Desk, given: VerifyInput) -> Verified:
-    if desk.folder is None:
-        message = "no house was named"
-        raise Misused(message)
-    found = verify(
-        desk.folder, registry=REGISTRY, projections=PROJECTIONS, hashes_only=given.hashes
-    )
-    found = with_mirror(desk.folder, desk.config.settings, found)
-    return Verified(
-        state=found.state.value, what=found.what, seq=found.seq, facts=found.size,
-        chain=found.chain, root=found.root, differences=found.differences,
-        exit_code=found.exit_code,
-    )  # fmt: skip
-
-
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
     """What the doctor found."""
 
@@ -296,11 +258,6 @@ STATUS = Operation(
     name="status", input=Nothing, output=Status, effect=Effect.READ, permission=Permission.LOOK,
     run=_status,
     help="Say how the house stands: who holds the pen, runs by state, what is due.",
-)  # fmt: skip
-VERIFY = Operation(
-    name="verify", input=VerifyInput, output=Verified, effect=Effect.NONE,
-    permission=Permission.LOOK, run=_verify,
-    help="Prove the ledger from its first byte, or say where it is broken.",
 )  # fmt: skip
 DOCTOR = Operation(
     name="doctor", input=Nothing, output=Examined, effect=Effect.NONE,
