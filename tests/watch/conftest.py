@@ -40,6 +40,7 @@ from tildawn.ledger.entry import Committed, Entry
 from tildawn.ledger.ledger import Ledger
 from tildawn.projections.call import CALL
 from tildawn.projections.house import HOUSE
+from tildawn.projections.mirror import MIRROR
 from tildawn.projections.night import NIGHT
 from tildawn.projections.permit import PERMIT
 from tildawn.projections.quarantine import QUARANTINE
@@ -58,7 +59,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 REGISTRY = Registry(
     (*house.KINDS, *run.KINDS, *step.KINDS, *call.KINDS, *route.KINDS, *permit.KINDS, *night.KINDS)
 )
-PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE, PERMIT)
+PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE, PERMIT, MIRROR)
 
 
 def instant(text: str, *, zone: ZoneInfo = BERLIN) -> Micros:
