@@ -4,9 +4,10 @@ What it is not: a test of the machine that it runs on.
 """
 
 import asyncio
-import shutil
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -21,18 +22,12 @@ from tildawn.testing.clock import ManualClock
 from tildawn.units import Micros
 
 
-class Usage(NamedTuple):
-    """As shutil says it."""
-
-    total: int
-    used: int
-    free: int
-
-
-def checks(folder: Path, clock: Any = None, **provider: str) -> dict[str, Check]:
+def checks(
+    folder: Path, clock: Any = None, *, environ: Mapping[str, str] = {}, **provider: str
+) -> dict[str, Check]:
     """What the doctor finds, by name."""
     settings = Settings(provider=ProviderSettings(**provider))
-    found = asyncio.run(examine(folder, settings, clock or ManualClock(), environ={}))
+    found = asyncio.run(examine(folder, settings, clock or ManualClock(), environ=environ))
     return {one.name: one for one in found}
 
 
@@ -47,7 +42,7 @@ def test_a_house_that_is_well_has_no_advice(folder: Path) -> None:
     """Advice that is always there is not read."""
     found = checks(folder)
 
-    for name in ("house", "writable", "sync", "sqlite", "keys", "clock", "pen"):
+    for name in ("house", "writable", "sqlite", "keys", "clock", "pen"):
         assert found[name].verdict is State.OK, found[name]
         assert not found[name].advice
 
@@ -72,7 +67,14 @@ def test_little_space_is_found_before_the_night(
     folder: Path, monkeypatch: pytest.MonkeyPatch, free: int, verdict: State
 ) -> None:
     """A full disk at three o'clock stops everything."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**10, 0, free))
+    real = os.statvfs
+
+    def said(place: Path) -> os.statvfs_result:
+        values = list(real(place))
+        values[1], values[4] = 1, free  # the size of a block, and how many of them are ours
+        return os.statvfs_result(values)
+
+    monkeypatch.setattr(os, "statvfs", said)
 
     assert checks(folder)["space"].verdict is verdict
 
@@ -80,6 +82,19 @@ def test_little_space_is_found_before_the_night(
 def test_a_clock_that_was_lost_is_found(folder: Path) -> None:
     """Windows and due times of a machine in 1970 mean nothing."""
     assert checks(folder, ManualClock(wall=Micros(5)))["clock"].verdict is State.FAIL
+
+
+def test_a_clock_behind_the_ledger_is_found(folder: Path) -> None:
+    """Somebody set it back, or a battery is empty: the report would go back in time."""
+    found = checks(folder, ManualClock(wall=Micros(ManualClock().wall() - 60_000_000)))
+
+    assert found["clock"].verdict is State.WARN
+    assert "60 s behind" in found["clock"].saw
+
+
+def test_a_disk_that_syncs_in_no_time_is_not_believed(folder: Path) -> None:
+    """Time stands still for this clock, as it does for a disk that only says so."""
+    assert checks(folder)["sync"].verdict is State.WARN
 
 
 def test_a_house_that_is_not_there_is_a_warning_with_the_command(tmp_path: Path) -> None:
@@ -147,3 +162,10 @@ def test_a_silent_provider_does_not_keep_the_doctor(folder: Path) -> None:
         return found
 
     assert asyncio.run(look())[-1].saw == "plain gave no answer in 3 s"
+
+
+def test_a_switch_of_the_guard_that_says_nothing_known_is_found(folder: Path) -> None:
+    """A typing error there would keep the worker from starting at eleven at night."""
+    assert checks(folder)["guard"].verdict is State.OK
+    assert checks(folder, environ={"GEN_BREAKER_ENABLED": "shadow"})["guard"].verdict is State.OK
+    assert checks(folder, environ={"GEN_BREAKER_ENABLED": "onn"})["guard"].verdict is State.FAIL

@@ -47,6 +47,7 @@ from tildawn.projections.quarantine import QUARANTINE
 from tildawn.projections.route import ROUTE
 from tildawn.projections.run import RUN
 from tildawn.projections.step import STEP
+from tildawn.projections.storage import STORAGE
 from tildawn.projections.story import STORY
 from tildawn.projections.traffic import SLO
 from tildawn.testing.clock import ManualClock
@@ -59,7 +60,9 @@ BERLIN = ZoneInfo("Europe/Berlin")
 REGISTRY = Registry(
     (*house.KINDS, *run.KINDS, *step.KINDS, *call.KINDS, *route.KINDS, *permit.KINDS, *night.KINDS)
 )
-PROJECTIONS = (RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE, PERMIT, MIRROR)
+PROJECTIONS = (
+    RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE, PERMIT, MIRROR, STORAGE,
+)  # fmt: skip
 
 
 def instant(text: str, *, zone: ZoneInfo = BERLIN) -> Micros:

@@ -22,6 +22,10 @@ WORDS: Mapping[str, Mode] = {
 """What may be written for a mode, in small letters."""
 
 
+MODE_VARIABLE = "GEN_BREAKER_ENABLED"
+"""The variable of the environment that says the mode of all routes."""
+
+
 def parse(text: str) -> Mode:
     """The mode that somebody wrote.
 

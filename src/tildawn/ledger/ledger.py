@@ -15,6 +15,7 @@ from tildawn.errors import BadValue, Busy, HouseUnusable, TildawnError
 from tildawn.facts.fact import Fact, FactData, Payload, Registry, canonical
 from tildawn.facts.house import BlobsSwept, HouseFounded, PenLaid, PenTaken, TailVerified
 from tildawn.ids import Ids
+from tildawn.ledger.ballast import Ballast
 from tildawn.ledger.chain import Frontier
 from tildawn.ledger.drafting import Salts, checks_of
 from tildawn.ledger.entry import Answer, Entry, Outcome
@@ -71,6 +72,7 @@ class Ledger:
         self._wall, self._mono = setup.clock.wall, setup.clock.mono
         self._began = setup.clock.mono()
         self.blobs, self.archive, self.mirror = opened.blobs, opened.archive, opened.mirror
+        self.ballast = Ballast(opened.layout.ballast)
         #: What no fact, payload or blob may hold.
         self.secrets = Secrets()
         self.blobs.look = self.secrets.found
@@ -137,7 +139,8 @@ class Ledger:
                 if SIGNING in setup.projections:
                     ledger.notary = Notary(opened.layout, ids, folder=checkpoint_folder)
                 ledger._take_pen(opened.store, takeover=takeover)
-                ledger._writer = Writer(opened.store, on_fatal=on_fatal)
+                full = ledger.ballast.release
+                ledger._writer = Writer(opened.store, on_fatal=on_fatal, on_full=full)
                 opened.speak(lambda data: ledger.submit([ledger.draft(data)]))
         except BaseException:
             ledger._let_go()

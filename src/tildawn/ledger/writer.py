@@ -73,10 +73,23 @@ class Writer:
     Outcomes are given in ledger order; those for one event loop with one wake-up a batch.
     """
 
-    def __init__(self, store: Store, *, on_fatal: Callable[[], None] = end_process) -> None:
-        """Take a store that nobody else uses from now on, and start."""
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_fatal: Callable[[], None] = end_process,
+        on_full: Callable[[], bool] = bool,
+    ) -> None:
+        """Take a store that nobody else uses from now on, and start.
+
+        Args:
+            store: at rest.
+            on_fatal: called after a failed sync; ends the process.
+            on_full: called when the disk is full; whether it made room.
+        """
         self._store = store
         self._on_fatal = on_fatal
+        self._on_full = on_full
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._refusal: TildawnError | None = None
@@ -201,6 +214,9 @@ class Writer:
                 appends = [one for one in batch if not isinstance(one, Chore)]
                 if appends:
                     self._store.commit(appends)
+                    if self._store.full and self._on_full():
+                        # Nothing of it was recorded, and nobody has been told yet.
+                        self._store.commit(appends)
                     self.tip = self._store.tip()
                 for chore in batch:
                     if isinstance(chore, Chore):

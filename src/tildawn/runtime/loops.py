@@ -23,6 +23,7 @@ from tildawn.runtime.repair.queue import Rounds, queue_damage
 from tildawn.runtime.segment import keep, seal_full
 from tildawn.runtime.setting import LedgerSettings
 from tildawn.runtime.snapshot import Keeper
+from tildawn.runtime.space import Room
 from tildawn.runtime.stops import Stops
 from tildawn.units import MILLISECOND, SECOND, Micros
 from tildawn.watch.review import due_reviews
@@ -69,6 +70,8 @@ class Turning:
         self.keeper = keeper
         #: How long bodies stay; whoever opens the house says.
         self.kept = LedgerSettings()
+        #: What is set aside of the disk; nothing where nobody says how much.
+        self.room: Room | None = None
         self.ledger = ledger
         self.door = door
         self.prober = prober
@@ -201,6 +204,17 @@ async def seal(on: Turning) -> None:
         _log.info("%d segments of the ledger were sealed", count)
 
 
+async def watch_space(on: Turning) -> None:
+    """Set space aside, and put on record that it was needed.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+        OSError: the disk refuses.
+    """
+    if on.room is not None:
+        await asyncio.to_thread(on.room.keep, on.ledger)
+
+
 async def look_at_pictures(on: Turning) -> None:
     """Read some pictures that the house keeps, and queue for repair those that are damaged.
 
@@ -315,6 +329,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(60 * SECOND),
         leaves="files of a segment that no fact names, which the next turn writes again",
         turn=seal,
+    ),
+    Loop(
+        name="space",
+        owner="runtime",
+        period=Micros(10 * SECOND),
+        leaves="a full disk that is not on record, which the next turn finds",
+        turn=watch_space,
     ),
     Loop(
         name="pictures",

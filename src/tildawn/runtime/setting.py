@@ -203,6 +203,11 @@ class RouteSettings(Section, frozen=True, kw_only=True):
 class LedgerSettings(Section, frozen=True, kw_only=True):
     """``[ledger]``: how the ledger is kept."""
 
+    ballast_mb: Annotated[
+        int,
+        _number("Megabytes set aside, given back when the disk is full; 0 for none.", 0, 10_000),
+    ] = 64
+
     snapshots_daily: Annotated[
         int, _number("Of how many days the newest snapshot stays.", 1, 10_000)
     ] = 7

@@ -16,6 +16,7 @@ from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.reader import Reader
 from tildawn.projections.quarantine import quarantine_of
 from tildawn.projections.reconcile import drifts
+from tildawn.runtime.space import space_of
 from tildawn.units import Seq
 
 
@@ -140,5 +141,21 @@ def _drifting(reader: Reader, folder: Path) -> Stop | None:
     )
 
 
-LOOKS: tuple[Look, ...] = (_quarantined, _drifting)
+def _low_disk(reader: Reader, folder: Path) -> Stop | None:
+    del reader  # the disk says it
+    try:
+        space = space_of(folder)
+    except OSError:
+        return None
+    if not space.low:
+        return None
+    inodes = "" if space.inodes is None else f" and {space.inodes} names for files"
+    return Stop(
+        name="disk low",
+        says=f"the disk has {space.free_bytes // 1_000_000} MB{inodes} left",
+        next=f"free some space on the disk of {folder}; work goes on by itself",
+    )
+
+
+LOOKS: tuple[Look, ...] = (_quarantined, _drifting, _low_disk)
 """Every reason there is, in the order in which they are told."""

@@ -12,7 +12,7 @@ import httpx2
 
 from tildawn.clock import Clock
 from tildawn.guard.call import Door
-from tildawn.guard.mode import parse
+from tildawn.guard.mode import MODE_VARIABLE, parse
 from tildawn.guard.probe import Prober
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
@@ -28,9 +28,6 @@ from tildawn.runtime.policies import Policies
 from tildawn.runtime.secret import Told, key_variable
 from tildawn.runtime.setting import SIMULATOR, ProviderSettings, Settings
 
-
-MODE_VARIABLE = "GEN_BREAKER_ENABLED"
-"""The variable of the environment with the mode of the guard: on, shadow or off."""
 
 SIMULATED_MODELS = Models(chat="sim-chat", image="sim-image", embed="sim-embed")
 

@@ -32,6 +32,7 @@ from tildawn.facts import (
     segment,
     signing,
     step,
+    storage,
     task,
 )
 from tildawn.facts.fact import Registry
@@ -57,6 +58,7 @@ from tildawn.projections.segment import SEGMENT
 from tildawn.projections.signing import SIGNING
 from tildawn.projections.step import STEP
 from tildawn.projections.stock import STOCK
+from tildawn.projections.storage import STORAGE
 from tildawn.projections.story import STORY
 from tildawn.projections.task import TASK
 from tildawn.projections.traffic import SLO
@@ -82,6 +84,7 @@ REGISTRY = Registry(
         *segment.KINDS,
         *legacy.KINDS,
         *reconcile.KINDS,
+        *storage.KINDS,
     ]
 )
 """Every kind of fact that a house of this version understands."""
@@ -90,7 +93,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     SIGNING,
     MIRROR,
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
-    SEGMENT, PERMIT, LEGACY, RECONCILE, ERASURE,
+    SEGMENT, PERMIT, LEGACY, RECONCILE, ERASURE, STORAGE,
 )  # fmt: skip
 """Every table, in the order in which they are folded."""
 

@@ -16,6 +16,7 @@ from tildawn.runtime.logbook import write_line
 from tildawn.runtime.loops import LOOPS, Turning, clear_up, turn_for_ever
 from tildawn.runtime.secret import configure
 from tildawn.runtime.snapshot import Keeper
+from tildawn.runtime.space import Room
 from tildawn.runtime.surroundings import Stage, Surroundings, surroundings_of
 
 
@@ -68,6 +69,7 @@ async def working(
     # A night that is played has one set of books: nobody tampers with it.
     turning.books = house.books if stage is None else None
     turning.kept = house.settings.ledger
+    turning.room = Room(house.folder, house.settings.ledger.ballast_mb * 1_000_000)
     try:
         # Children of the last holder are gone before any run that had one begins again.
         if turning.books is not None:

@@ -22,6 +22,7 @@ from tildawn.projections.night import (
     subject,
 )
 from tildawn.projections.run import RunRow
+from tildawn.projections.storage import FullRow, full_between
 from tildawn.projections.story import ActivityMarkRow, ActivityRow, StoryRow
 from tildawn.units import Micros, Seq
 from tildawn.watch.report import Said
@@ -72,6 +73,8 @@ class Collected:
     #: Holders of the pen from the one before the night on.
     epochs: tuple[EpochRow, ...]
     incidents: tuple[IncidentRow, ...]
+    #: When the disk was full.
+    full: tuple[FullRow, ...]
     activity: ActivityRow | None
     marks: Mapping[str, ActivityMarkRow]
     begins_at: int
@@ -175,6 +178,7 @@ def collect(reader: Reader, *, night: str | None, now: Micros, alive: bool | Non
                 IncidentRow, "at BETWEEN ? AND ?", (begins_at, ends_at), order="seq", limit=1_000
             )
         ),
+        full=tuple(full_between(reader, Micros(begins_at), Micros(ends_at))),
         activity=reader.get(ActivityRow, 0),
         marks={mark.edge: mark for mark in reader.rows(ActivityMarkRow, "night = ?", (name,))},
         begins_at=begins_at,

@@ -235,6 +235,7 @@ def anomalies_of(
     found += outside.anomalies
     found += _blocked(got)
     found += _jumped(got)
+    found += _full(got)
     found += _unbased(got, lines)
     found += refusals_of(got)
     return tuple(found)
@@ -261,6 +262,17 @@ def _jumped(got: Collected) -> Iterator[Anomaly]:
                 sentence=f"The clock of the machine was set {way} by {length(abs(one.amount) * 1_000)}.",
                 seqs=(one.seq,),
             )
+
+
+def _full(got: Collected) -> Iterator[Anomaly]:
+    for one in got.full:
+        since = length(one.ended_at - one.at) if one.ended_at else "until now"
+        yield Anomaly(
+            kind="disk-full",
+            sentence="The disk was full, and what had been set aside was given back to end in"
+            f" order: {one.released_bytes // 1_000_000} MB, {since}.",
+            seqs=(one.seq,),
+        )
 
 
 def _unbased(got: Collected, lines: tuple[RunLine, ...]) -> Iterator[Anomaly]:

@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import shutil
+import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -244,8 +243,9 @@ def test_a_window_is_asked_for_only_where_there_is_one(bedroom):
 
 def test_a_disk_without_room_is_refused(bedroom, monkeypatch):
     """A ledger that cannot grow stops the night in its middle."""
-    full = SimpleNamespace(total=10**9, used=10**9, free=99_000_000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    said = list(os.statvfs("/"))
+    said[1], said[4] = 1, 99_000_000  # the size of a block, and how many of them are ours
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(said))
     [found] = look(bedroom, WRITES)
     assert found.code == "no-space"
 

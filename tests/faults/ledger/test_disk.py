@@ -101,6 +101,28 @@ def test_a_full_disk_refuses_and_work_resumes_when_there_is_space(tmp_path: Path
 
 
 @pytest.mark.parametrize("behind", [1, 4, 8])
+def test_what_was_set_aside_is_given_back_and_the_batch_goes_in(
+    tmp_path: Path, behind: int
+) -> None:
+    """Whoever was in the middle of something ends in order, and hears nothing of it."""
+    with FaultyDisk("given") as disk:
+        ledger = open_notebook(tmp_path, vfs="given")
+        ledger.ballast.lay(100_000)
+        disk.faults.append(Fault(kind="write", at=disk.counts["write"] + behind, what="full"))
+
+        assert isinstance(ledger.append_now([note(ledger, 2)]), Committed)
+
+        assert ledger.ballast.size_bytes == 0
+        disk.faults.append(Fault(kind="write", at=disk.counts["write"] + behind, what="full"))
+        with pytest.raises(StoreFull):
+            ledger.append_now([note(ledger, 3)])
+        ledger.close()
+
+    assert _notes(tmp_path) == [2]
+    assert verify_notebook(tmp_path).what == ""
+
+
+@pytest.mark.parametrize("behind", [1, 4, 8])
 def test_a_write_refused_for_space_leaves_no_trace(tmp_path: Path, behind: int) -> None:
     """Also when the space ends in the middle of a commit."""
     with FaultyDisk("full") as disk:

@@ -23,11 +23,9 @@ from tildawn.providers.fault import Fault, FaultKind
 from tildawn.providers.port import Provider
 from tildawn.runtime.outside.world import Models
 from tildawn.runtime.plan import BUILTIN, Compiled, compile_rows
+from tildawn.runtime.space import space_of
 from tildawn.units import SECOND, Micros
 
-
-SPACE_MIN = 100_000_000
-"""Bytes that have to be free: room for the ledger of any night, with pictures to spare."""
 
 PATIENCE = Micros(10 * SECOND)
 """For the list of models; a provider that needs longer for it is not fit for a night."""
@@ -228,12 +226,11 @@ def _hours(compiled: Compiled, around: Surroundings) -> Iterator[Finding]:
 
 
 def _space(house: Path) -> Iterator[Finding]:
-    folder = next((one for one in (house, *house.parents) if one.is_dir()), Path("/"))
-    free = shutil.disk_usage(folder).free
-    if free < SPACE_MIN:
+    space = space_of(house)
+    if space.low:
         yield Finding(
             code="no-space",
-            message=f"{folder} has {free // 1_000_000} MB free; a night needs 100 MB",
+            message=f"{house} has {space.free_bytes // 1_000_000} MB free; a night needs 100 MB",
             fixes=("make room on that disk",),
         )
 

@@ -94,6 +94,8 @@ class Store:
         #: Writes a second copy of each batch, where there is one.
         self.twin: Twin | None = None
         self._written: list[Part] = []
+        #: Whether the last commit found the disk full.
+        self.full = False
         self._broken = False
         self._blobs = blobs
         [(size, chain, packed, epoch)] = database.execute(
@@ -128,6 +130,7 @@ class Store:
             CommitInDoubt: the disk failed; nobody may write any more in this process.
             StaleWriter: somebody else took the pen; likewise.
         """
+        self.full = False
         self._saved = (self._size, self._chain, self._frontier.copy())
         try:
             if requests[0].inside is not None:
@@ -145,6 +148,7 @@ class Store:
             self._give_up(requests, error)
             raise
         except (Busy, StoreFull, LedgerBroken, Failed) as error:
+            self.full = isinstance(error, StoreFull)
             self._give_up(requests, error)
 
     def settle(self, tip: Tip) -> None:

@@ -13,7 +13,7 @@ from tildawn.errors import Misused, UnknownName
 from tildawn.facts.fact import FactData
 from tildawn.facts.route import RouteForced, RouteModeSet, RoutePromoted
 from tildawn.guard.explain import Explanation, explain
-from tildawn.guard.mode import parse
+from tildawn.guard.mode import MODE_VARIABLE, parse
 from tildawn.guard.policy import Class, Mode
 from tildawn.ledger.reader import Reader
 from tildawn.projections.route import HealthRow, WordRow
@@ -29,9 +29,6 @@ from tildawn.watch.waits import cause_of
 
 
 EVERYWHERE = "*"
-
-MODE_VARIABLE = "GEN_BREAKER_ENABLED"
-"""The same as in `tildawn.runtime.surroundings`, which loads all that reaches outside."""
 
 EVENTS_MOST = 100_000
 """Facts that are looked at for one page of events."""
