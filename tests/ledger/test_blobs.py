@@ -14,6 +14,7 @@ import pytest
 from tildawn.errors import LedgerBroken, UnknownName
 from tildawn.facts.house import BlobsSwept, PenLaid
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.sweep import sweep
 from tildawn.testing.clock import ManualClock
 from tildawn.testing.notebook import note, verify_notebook
 from tildawn.units import Micros, Seq
@@ -70,11 +71,11 @@ def test_only_blobs_that_nobody_names_go_and_only_after_a_day(
     used, unused = ledger.blobs.put(b"used"), ledger.blobs.put(b"unused")
     ledger.append_now([ledger.draft(PenLaid(epoch=1), blobs=[used])])
     clock.advance(Micros(DAY - 1))
-    assert ledger.sweep() == 0
+    assert sweep(ledger) == 0
     fresh = ledger.blobs.put(b"fresh")
     clock.advance(Micros(2))
 
-    assert ledger.sweep() == 1
+    assert sweep(ledger) == 1
 
     with pytest.raises(UnknownName):
         ledger.blobs.get(unused)
@@ -90,7 +91,7 @@ def test_putting_a_blob_again_begins_its_day_anew(ledger: Ledger, clock: ManualC
     clock.advance(Micros(2 * DAY))
     ledger.blobs.put(b"again")
 
-    assert ledger.sweep() == 0
+    assert sweep(ledger) == 0
     assert ledger.blobs.get(name) == b"again"
 
 

@@ -13,7 +13,7 @@ from typing import Literal, Self
 from tildawn.clock import Clock
 from tildawn.errors import BadValue, Busy, HouseUnusable, TildawnError
 from tildawn.facts.fact import Fact, FactData, Payload, Registry, canonical
-from tildawn.facts.house import BlobsSwept, HouseFounded, PenLaid, PenTaken, TailVerified
+from tildawn.facts.house import HouseFounded, PenLaid, PenTaken, TailVerified
 from tildawn.ids import Ids
 from tildawn.ledger.ballast import Ballast
 from tildawn.ledger.chain import Frontier
@@ -391,25 +391,6 @@ class Ledger:
             return self.notary.note
         with self.read() as reader:
             return reader.checkpoint()
-
-    def sweep(self) -> int:
-        """Remove blobs that no fact names and whose day of grace is over; blocks.
-
-        A crash in between leaves some of them for the next time, and no fact about the others.
-
-        Returns:
-            How many went; the fact says it too when there were any.
-
-        Raises:
-            OSError: the disk refuses.
-            TildawnError: the fact could not be appended; see `submit`.
-        """
-        with self.read() as reader:
-            used = {blob for (blob,) in reader.query("SELECT DISTINCT blob FROM blob_use")}
-        count, size = self.blobs.sweep(used)
-        if count:
-            self.append_now([self.draft(BlobsSwept(count=count, size_bytes=size))])
-        return count
 
     def scrub(self) -> None:
         """Cut the write-ahead log to nothing, so that no old page stays in it; blocks.

@@ -131,7 +131,11 @@ def _writable(patient: Patient) -> Check:
 
 
 def _space(patient: Patient) -> Check:
-    from tildawn.runtime.space import INODES_LOW, LOW_BYTES, space_of  # noqa: PLC0415
+    from tildawn.runtime.space import (  # noqa: PLC0415 - loads SQLite
+        INODES_LOW,
+        LOW_BYTES,
+        space_of,
+    )
 
     space, needed = space_of(patient.folder), _needed(patient)
     saw = f"{space.free_bytes / 1e9:.1f} GB free"

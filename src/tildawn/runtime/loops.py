@@ -16,6 +16,7 @@ from tildawn.guard.call import Door
 from tildawn.guard.probe import Prober
 from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.sweep import sweep
 from tildawn.providers.process import kill_group
 from tildawn.runtime.notary import Seals
 from tildawn.runtime.reconcile import Reconciliation
@@ -183,13 +184,13 @@ async def compare_books(on: Turning) -> None:
             on.stops.look()
 
 
-async def sweep(on: Turning) -> None:
+async def sweep_blobs(on: Turning) -> None:
     """Remove blobs that no fact names and whose day of grace is over.
 
     Raises:
         TildawnError: the house cannot be read or written.
     """
-    await asyncio.to_thread(on.ledger.sweep)
+    await asyncio.to_thread(sweep, on.ledger)
 
 
 async def seal(on: Turning) -> None:
@@ -321,7 +322,7 @@ LOOPS: tuple[Loop, ...] = (
         owner="ledger",
         period=Micros(6 * 3_600 * SECOND),
         leaves="blobs that nothing names, which the next turn finds",
-        turn=sweep,
+        turn=sweep_blobs,
     ),
     Loop(
         name="seal",

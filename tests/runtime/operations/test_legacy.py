@@ -10,6 +10,7 @@ import pytest
 from tildawn.errors import Misused, SecretFound
 from tildawn.facts.legacy import LegacySealed
 from tildawn.ledger.legacy import Account
+from tildawn.ledger.sweep import sweep
 from tildawn.ledger.verify import verify
 from tildawn.runtime.config import load
 from tildawn.runtime.house import House
@@ -60,7 +61,7 @@ def test_a_sealed_log_is_one_fact_with_its_bytes_and_its_account(
     assert isinstance(fact.data, LegacySealed)
     assert (fact.data.lines, fact.data.unchained, fact.data.unreadable) == (2, 1, 1)
     assert account == found.account
-    ledger.sweep()
+    sweep(ledger)
     proven = verify(desk.house.folder, registry=REGISTRY, projections=PROJECTIONS)
     assert (proven.state.value, proven.what) == ("proven", "")
 
