@@ -17,6 +17,7 @@ import msgspec
 from tildawn.faces.catalog import OPERATIONS
 from tildawn.facts import (
     call,
+    erasure,
     house,
     letter,
     night,
@@ -129,6 +130,7 @@ FACT_GROUPS = (
     ("Dead letters", letter.KINDS),
     ("Pictures and their repair", picture.KINDS),
     ("Quarantine", quarantine.KINDS),
+    ("Erasure", erasure.KINDS),
     ("The archive", segment.KINDS),
     ("Two sets of books", reconcile.KINDS),
 )

@@ -28,7 +28,7 @@ from tildawn.runtime.house import House
 from tildawn.runtime.logbook import end_log, keep_log
 from tildawn.runtime.operation import Desk
 from tildawn.runtime.operations.erasure import ERASE, EraseInput
-from tildawn.runtime.setting import Settings
+from tildawn.runtime.setting import LedgerSettings, Settings
 from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.runtime.working import working
@@ -72,10 +72,10 @@ async def waits(ctx: Context, who: str) -> str:
 class Home:
     """A house with runs for two people."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
         self.folder = folder
         self.clock = ManualClock()
-        self.house = House.open(folder, Settings(), mode="write", clock=self.clock)
+        self.house = House.open(folder, settings or Settings(), mode="write", clock=self.clock)
         self.log = keep_log(folder, Settings().log, self.house.ledger.secrets)
         for one in (greet, child, fails, waits):
             self.house.tasks.add(one)
@@ -186,6 +186,26 @@ def test_nothing_of_an_erased_person_is_in_any_file_and_the_ledger_verifies(home
         home.text(hers, "RunDone")
     assert any("snapshot" in one for one in said.beside)
     assert "backups" in " ".join(said.beyond)
+
+
+def test_a_mirror_forgets_an_erased_person_too(tmp_path: Path) -> None:
+    """A second copy that remembers is no erasure."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    kept = LedgerSettings(mirror="sync-degrade", mirror_folder=str(copy))
+    settings = Settings(ledger=kept)
+    folder = tmp_path / ".tildawn"
+    found_house(folder, Settings(), clock=ManualClock(), example=False)
+    home = Home(folder, settings)
+    try:
+        home.work((greet, ADA), (greet, BOB))
+        home.erase(ADA)
+        assert [] == home.holding(ADA)
+    finally:
+        home.close()
+    texts = [path.read_bytes() for path in copy.rglob("*") if path.is_file()]
+    assert not [1 for text in texts if WHO[ADA] in text]
+    assert [1 for text in texts if WHO[BOB] in text]
 
 
 def test_a_single_run_is_erased_with_its_children_and_no_other(home: Home) -> None:

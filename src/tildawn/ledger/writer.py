@@ -210,8 +210,9 @@ class Writer:
         if self._dead is not None:
             _refuse(batch, self._dead)
         else:
+            # A request without facts is nothing that a commit or a mirror could take.
+            appends = [one for one in batch if not (one.scrub or isinstance(one, Chore))]
             try:
-                appends = [one for one in batch if not isinstance(one, Chore)]
                 if appends:
                     self._store.commit(appends)
                     if self._store.full and self._on_full():
@@ -221,7 +222,7 @@ class Writer:
                 for chore in batch:
                     if isinstance(chore, Chore):
                         self._do(chore)
-                self._scrub(appends)
+                self._scrub(batch)
             except (StaleWriter, CommitInDoubt) as error:
                 self._die(error)
                 _refuse([one for one in batch if one.outcome is None], error)
@@ -233,8 +234,10 @@ class Writer:
     def _scrub(self, batch: list[Request]) -> None:
         """Cut the log for who asked that no old page stays in it."""
         asked = [request for request in batch if request.scrub]
-        if asked and not self._store.scrub():
-            _refuse(asked, Busy("a reader holds the write-ahead log back", hint="try again"))
+        done = not asked or self._store.scrub()
+        held = Busy("a reader holds the write-ahead log back", hint="try again")
+        for request in asked:
+            request.outcome = Committed(self.tip.size, 0) if done else held
 
     def _do(self, chore: Chore) -> None:
         try:

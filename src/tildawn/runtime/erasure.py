@@ -84,8 +84,7 @@ def refuse_open_nights(reader: Reader, nights: Iterable[str]) -> None:
             raise Misused(message, hint="wait for its end, or end it with tildawn night --new")
 
 
-# HOLE: a plan cannot name the subject of its rows yet, nothing expires by age, and a mirror is not
-# told; a house with a mirror has to have it made anew.
+# HOLE: a plan cannot name the subject of its rows yet, and nothing expires by age.
 def erase_everywhere(
     ledger: Ledger, folder: Path, scope: Scope, keeper: Keeper, *, subject: str, why: str
 ) -> tuple[str, ...]:

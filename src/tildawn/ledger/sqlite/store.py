@@ -345,7 +345,7 @@ class Store:
                 if (fact.kind, fact.v) not in self._kinds:
                     self._note_kind(fact, seq)
         self._insert(((_FACT, facts), (_RUN, runs), (_PAYLOAD, payloads), (_USE, uses)))
-        if self.twin is not None:
+        if self.twin is not None and facts:  # a checkpoint is kept without any
             self._written.append((facts, payloads, uses))
         self._keep_seals(taken)
         self._erase(taken)
