@@ -291,6 +291,20 @@ def test_a_flipped_bit_is_found_and_located_to_its_segment(house: Path, kind: st
     assert verify_archiving(house).state is State.PROVEN
 
 
+def test_a_bundle_with_the_same_entries_in_other_bytes_is_not_what_was_sealed(house: Path) -> None:
+    """A time in the header of a gzip file changes no entry, and it is a change all the same."""
+    path = Archive(house / "archive").bundle_file(6)
+    content = bytearray(path.read_bytes())
+    content[4] ^= 1
+    assert gzip.decompress(bytes(content)) == gzip.decompress(path.read_bytes())
+    _overwrite(path, bytes(content))
+
+    verdict = verify_archiving(house)
+
+    assert (verdict.state, verdict.seq) == (State.BROKEN, FACTS)
+    assert "tile/entries/006.gz is not what was sealed" in verdict.what
+
+
 def _number_of(folder: Path, path: Path) -> int:
     """The segment that has a file."""
     if path.parent.name == "segment":
