@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.mirror import State, Wish
 from tildawn.testing.notebook import Note, note, open_notebook, verify_notebook
 
 
@@ -34,6 +35,35 @@ def _bare(folder: Path, body: bytes, count: int) -> float:
         took.append(time.perf_counter() - began)
     database.close()
     return statistics.median(took) * 1_000
+
+
+def _mirrored(base: Path, rounds: int, count: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of an append without and with a mirror on the same disk, one by one in turns."""
+    copy = base / "copy"
+    copy.mkdir()
+    wish = Wish(mode="sync-degrade", folder=copy)
+    alone: list[float] = []
+    both: list[float] = []
+    with open_notebook(base / "alone") as one, open_notebook(base / "both", mirror=wish) as two:
+        for turn in range(rounds):
+            took = asyncio.run(_alternating(one, two, count, f"{turn:032x}"))
+            alone.append(statistics.median(took[0]) * 1_000)
+            both.append(statistics.median(took[1]) * 1_000)
+        assert two.mirror is not None
+        assert two.mirror.state is State.IN_STEP
+    return alone, both
+
+
+async def _alternating(one: Ledger, two: Ledger, count: int, run: str) -> list[list[float]]:
+    took: list[list[float]] = [[], []]
+    for key in range(count):
+        # Whoever comes second finds the disk as the first one left it, so they take turns.
+        for place in (0, 1) if key % 2 else (1, 0):
+            ledger = (one, two)[place]
+            began = time.perf_counter()
+            await ledger.append([note(ledger, key, run=run, text=TEXT)])
+            took[place].append(time.perf_counter() - began)
+    return took
 
 
 async def _sequential(ledger: Ledger, count: int, run: str) -> float:
@@ -77,6 +107,7 @@ def main() -> None:
             with ledger.read() as reader:
                 steps = reader.count(Note)
         size = (folder / "ledger.db").stat().st_size
+        alone, both = _mirrored(Path(base), ROUNDS, 300)
         began = time.perf_counter()
         open_notebook(folder).close()
         opening = time.perf_counter() - began
@@ -90,6 +121,9 @@ def main() -> None:
         f"bare commit p50 {statistics.median(bare):.3f} ms, ours {statistics.median(ours):.3f} ms\n"
     )
     out(f"200 callers x 10: {statistics.median(rate):,.0f} appends/s of {sorted(map(int, rate))}\n")
+    extra = statistics.median(b / a - 1 for a, b in zip(alone, both, strict=True))
+    out(f"without a mirror p50 {statistics.median(alone):.3f} ms, with one on the same disk ")
+    out(f"{statistics.median(both):.3f} ms, median of rounds {extra:+.0%}\n")
     out(f"draft with payload: {draft:.1f} us; disk {size / steps:.0f} B an append of {steps}\n")
     out(f"open and close {opening:.3f} s\n")
     out(f"verify of {whole.size} facts: hashes {middle - began:.2f} s {hashes.state}, ")

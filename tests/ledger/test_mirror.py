@@ -52,6 +52,18 @@ def test_an_answer_means_that_both_copies_have_the_fact(mirrored: Open, copy: Pa
     assert mirror_of(ledger).state is State.IN_STEP
 
 
+def test_a_commit_without_facts_goes_past_the_mirror(
+    mirrored: Open, folder: Path, copy: Path
+) -> None:
+    """Checkpoints and the cutting of a log are commits too, and no fact goes with them."""
+    ledger = mirrored()
+    fill(ledger, 1)
+    ledger.scrub()
+    fill(ledger, 2)
+    ledger.close()
+    assert audit(folder, copy) == []
+
+
 def test_files_end_at_their_number_of_facts(
     mirrored: Open, folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

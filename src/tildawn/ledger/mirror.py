@@ -276,16 +276,36 @@ class Mirror:
             HouseUnusable: the mirror is lost, or its disk refuses: its copy is still there.
             LedgerBroken: a file does not hold what it should afterwards.
         """
-        if self.state is State.LOST:
-            message = f"the mirror in {self.wish.folder} is lost; what it holds is not erased yet"
-            raise HouseUnusable(message, hint="bring the folder back; it is erased when it joins")
+        self._refuse_lost()
         with self._lock:
             try:
                 return self.shelf.forget(payloads, blobs, erased=erased)
             except OSError as error:
-                self._lose(_word(error))
-                message = f"the mirror in {self.wish.folder} cannot be written: {error.strerror}"
-                raise HouseUnusable(message, hint="tildawn mirror") from error
+                raise self._unwritable(error) from error
+
+    def forget_erased(self) -> int:
+        """Forget all that the ledger says is erased; see `forget`.  For after an erasure.
+
+        Raises:
+            HouseUnusable: the mirror is lost, or its disk refuses: its copy is still there.
+            LedgerBroken: a file does not hold what it should afterwards.
+        """
+        self._refuse_lost()
+        with self._lock, reading(self.layout) as source:
+            try:
+                return self._follow(source, source.erased())
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def _refuse_lost(self) -> None:
+        if self.state is State.LOST:
+            message = f"the mirror in {self.wish.folder} is lost; what it holds is not erased yet"
+            raise HouseUnusable(message, hint="bring the folder back; it is erased when it joins")
+
+    def _unwritable(self, error: OSError) -> HouseUnusable:
+        self._lose(_word(error))
+        message = f"the mirror in {self.wish.folder} cannot be written: {error.strerror}"
+        return HouseUnusable(message, hint="tildawn mirror")
 
     def close(self) -> None:
         """Copy a small rest, note how far it is good, end the thread; after the last commit.
@@ -371,13 +391,27 @@ class Mirror:
             batch = source.batch(end.size, end.chain, min(CHUNK_FACTS, size - end.size))
             self.shelf.append(batch, name=self._name, blobs=self.layout.blobs)
 
-    def _forget_erased(self, source: Source) -> None:
-        # HOLE: every erased payload is looked for each time; a note of those done would save it.
+    def _forget_erased(self, source: Source) -> int:
+        """Follow every erasure on record; a crash leaves a part, and the next one does it again."""
+        erased = source.erased()
+        # HOLE: an erasure of blobs alone, made while the mirror was lost, is not seen here.
+        word = f"{len(erased)} {max((seq for _, seq in erased), default=-1)}"
+        if not erased or self.shelf.forgotten() == word:
+            return 0
+        count = self._follow(source, erased)
+        self.shelf.note_forgotten(word)
+        return count
+
+    def _follow(self, source: Source, erased: list[tuple[int, int]]) -> int:
         by: dict[int, list[int]] = {}
-        for place, erased in source.erased():
-            by.setdefault(erased, []).append(place)
-        for erased, places in by.items():
-            self.shelf.forget(places, (), erased=erased)
+        for place, seq in erased:
+            by.setdefault(seq, []).append(place)
+        count = sum(self.shelf.forget(places, (), erased=seq) for seq, places in by.items())
+        used = {blob for blob, _ in source.uses()}
+        gone = [name for name in self.shelf.blob_names() if name not in used]
+        if gone:
+            count += self.shelf.forget((), gone, erased=-1)
+        return count
 
     def _lose(self, why: str) -> None:
         self.state = State.LOST

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tildawn.errors import HouseTooNew, LedgerBroken, TildawnError
+from tildawn.facts.erasure import PayloadErased
 from tildawn.facts.fact import Fact, Payload, RawFact, Registry, digest_of
 from tildawn.facts.house import PenTaken
 from tildawn.facts.mirror import MirrorPrevailed
@@ -19,7 +20,8 @@ from tildawn.ledger.frame import Held, Kept
 from tildawn.ledger.mirror import Mirror, check_place
 from tildawn.ledger.request import Request
 from tildawn.ledger.shelf import Shelf
-from tildawn.ledger.sqlite.source import Source, erase
+from tildawn.ledger.sqlite.connection import Database
+from tildawn.ledger.sqlite.source import Source, erase, uses_in
 from tildawn.ledger.sqlite.store import SLOTS, Store
 from tildawn.units import Epoch
 
@@ -101,11 +103,17 @@ def take_back(store: Store, shelf: Shelf, registry: Registry, *, blobs: Blobs) -
         OSError: a disk refuses.
     """
     begin = store.tip().size
-    _erase_again(store, shelf, begin, blobs)
+    gone = _gone_in(shelf, begin, registry)
+    freed = _freed_in(store.database, shelf, gone, blobs)
+    # First what is erased, then the facts: a crash in between leaves rows without their facts,
+    # which come with the next opening, and never a value that a fact says is gone.
+    erase(store.database, list(gone.items()), sorted(freed))
+    _bring_blobs(shelf, begin, freed, blobs)
     entries: list[Entry] = []
     epoch = store.epoch
+    tail = _Tail(shelf=shelf, registry=registry, gone=gone, freed=freed)
     for held in shelf.batches(begin):
-        for entry in _entries(held, max(begin - held.first, 0), shelf, registry):
+        for entry in tail.entries(held, max(begin - held.first, 0)):
             entries.append(entry)
             if isinstance(entry.fact.data, PenTaken):
                 epoch = Epoch(max(epoch, entry.fact.data.epoch))
@@ -114,29 +122,50 @@ def take_back(store: Store, shelf: Shelf, registry: Registry, *, blobs: Blobs) -
             entries = []
     if entries:
         _commit(store, entries, epoch)
+    if gone:
+        store.checkpoint(truncate=True)
     return store.tip().size - begin
 
 
-def _erase_again(store: Store, shelf: Shelf, begin: int, blobs: Blobs) -> None:
-    """Before facts come back: note what of them is erased, and bring their blobs."""
-    fresh: list[tuple[int, int]] = []
-    names: set[str] = set()
-    erasing = False
+def _gone_in(shelf: Shelf, begin: int, registry: Registry) -> dict[int, int]:
+    """The payloads that facts behind a position erased, each with the fact that says so."""
+    gone: dict[int, int] = {}
     for held in shelf.batches(begin):
-        fresh += [(one.id, one.erased) for one in held.payloads if one.erased >= 0]
-        names.update(blob for blob, _ in held.uses)
-        erasing = erasing or any(ERASING in body for _, body in held.facts)
-    if erasing:
-        # What those facts erased may still stand in this older database.
-        fresh += [
-            (one.id, one.erased)
-            for held in shelf.batches(0)
-            for one in held.payloads
-            if one.erased >= 0 and one.id < begin * SLOTS
-        ]
-    if fresh:
-        erase(store.database, fresh)
-    for name in names:
+        gone.update((one.id, one.erased) for one in held.payloads if one.erased >= 0)
+        for seq, (_, body) in enumerate(held.facts, held.first):
+            if seq >= begin and ERASING in body:
+                data = _fact(seq, body, registry).data
+                if isinstance(data, PayloadErased):
+                    for first, last in zip(data.ranges[::2], data.ranges[1::2], strict=True):
+                        gone.update(dict.fromkeys(range(first, last), seq))
+    return gone
+
+
+def _freed_in(
+    database: Database, shelf: Shelf, gone: dict[int, int], blobs: Blobs
+) -> set[tuple[str, int]]:
+    """The uses of blobs that went with those payloads."""
+    if not gone:
+        return set()
+    # HOLE: a blob that an erased run kept otherwise than as a payload, and that both copies still
+    # have, is kept; erasing the same again takes it out.
+    had = set(shelf.blob_names())
+    freed = {
+        use for use in uses_in(database) if use[0] not in had and not blobs.path(use[0]).exists()
+    }
+    for held in shelf.batches(0):
+        freed.update(
+            (one.blob, one.id // SLOTS) for one in held.payloads if one.blob and one.id in gone
+        )
+        freed.update(
+            use for use in held.uses if use[0] not in had and not blobs.path(use[0]).exists()
+        )
+    return freed
+
+
+def _bring_blobs(shelf: Shelf, begin: int, freed: set[tuple[str, int]], blobs: Blobs) -> None:
+    uses = {use for held in shelf.batches(begin) for use in held.uses}
+    for name in {name for name, _ in uses - freed}:
         if not blobs.path(name).exists() and (shelf.blobs / name[:2] / name).exists():
             blobs.put(read_blob(shelf.blobs, name))
 
@@ -176,18 +205,29 @@ def _chain_in(shelf: Shelf, size: int) -> bytes | None:
     return None
 
 
-def _entries(held: Held, skip: int, shelf: Shelf, registry: Registry) -> Iterator[Entry]:
-    payloads: dict[int, Kept] = {one.id: one for one in held.payloads}
-    uses: dict[int, list[str]] = {}
-    for blob, seq in held.uses:
-        uses.setdefault(seq, []).append(blob)
-    for at, (_, body) in enumerate(held.facts[skip:], held.first + skip):
-        fact = _fact(at, body, registry)
-        kept = [payloads.get(at * SLOTS + slot) for slot in range(len(type(fact.data).PAYLOADS))]
-        yield Entry(
-            fact=fact, body=body, payloads=tuple(_payload(one, shelf) for one in kept),
-            blobs=tuple(uses.get(at, ())),
-        )  # fmt: skip
+class _Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes entries of the batches of a mirror."""
+
+    shelf: Shelf
+    registry: Registry
+    gone: dict[int, int]
+    freed: set[tuple[str, int]]
+
+    def entries(self, held: Held, skip: int) -> Iterator[Entry]:
+        """The facts of a batch but the first few, with what belongs to them."""
+        payloads = {one.id: one for one in held.payloads if one.id not in self.gone}
+        uses: dict[int, list[str]] = {}
+        for blob, seq in held.uses:
+            if (blob, seq) not in self.freed:
+                uses.setdefault(seq, []).append(blob)
+        for at, (_, body) in enumerate(held.facts[skip:], held.first + skip):
+            fact = _fact(at, body, self.registry)
+            slots = range(len(type(fact.data).PAYLOADS))
+            kept = [payloads.get(at * SLOTS + slot) for slot in slots]
+            yield Entry(
+                fact=fact, body=body, payloads=tuple(_payload(one, self.shelf) for one in kept),
+                blobs=tuple(uses.get(at, ())),
+            )  # fmt: skip
 
 
 def _fact(seq: int, body: bytes, registry: Registry) -> Fact:

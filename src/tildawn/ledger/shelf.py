@@ -285,6 +285,31 @@ class Shelf:
             os.close(self._handle)
             self._handle = -1
 
+    def forgotten(self) -> str:
+        """How far erasures were followed, as `note_forgotten` was told; empty for never.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        path = self.folder / "forgotten"
+        return path.read_text(encoding="ascii") if path.exists() else ""
+
+    def note_forgotten(self, word: str) -> None:
+        """Remember how far erasures were followed.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        write_durably(self.folder / "forgotten", word.encode("ascii"))
+
+    def blob_names(self) -> list[str]:
+        """The blobs that stand here.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        return [path.name for path in self.blobs.glob("??/*") if not path.suffix]
+
     def forget(self, ids: Collection[int], names: Collection[str], *, erased: int) -> int:
         """Write the files anew that hold these payloads, without them; see `Mirror.forget`.
 
@@ -292,26 +317,25 @@ class Shelf:
             OSError: the disk refuses.
             LedgerBroken: a file that was written anew does not hold what it should.
         """
-        wanted = frozenset(ids)
+        wanted, gone = frozenset(ids), frozenset(names)
         count = 0
         files = self.files()
         for place, first in enumerate(files):
-            last = files[place + 1] if place + 1 < len(files) else None
-            if any(first <= one // 8 and (last is None or one // 8 < last) for one in wanted):
-                count += self._rewrite(first, wanted, erased)
-        for name in names:
+            last = files[place + 1] if place + 1 < len(files) else sys.maxsize
+            if gone or any(first <= one // 8 < last for one in wanted):
+                count += self._rewrite(first, wanted, gone, erased)
+        for name in gone:
             (self.blobs / name[:2] / name).unlink(missing_ok=True)
         for stray in self.folder.glob("torn-*"):
             stray.unlink()
         sync_folder(self.folder)
         return count
 
-    def _rewrite(self, first: int, ids: frozenset[int], erased: int) -> int:
+    def _rewrite(self, first: int, ids: frozenset[int], names: frozenset[str], erased: int) -> int:
         """One file without some payloads: a crash leaves the old file or the new one."""
         path, ours = self.path(first), first == self.end.file
-        self._tail.unlink(missing_ok=True)
         out = bytearray()
-        count = 0
+        count = dropped = 0
         with path.open("rb") as stream:
             header = header_in(stream)
             if header is None:
@@ -325,9 +349,13 @@ class Shelf:
                     for one in held.payloads
                 ]
                 count += sum(a is not b for a, b in zip(left, held.payloads, strict=True))
-                out += encode_held(msgspec.structs.replace(held, payloads=left))
-        if count == 0:
+                uses = [use for use in held.uses if use[0] not in names]
+                dropped += len(held.uses) - len(uses)
+                out += encode_held(msgspec.structs.replace(held, payloads=left, uses=uses))
+        if not count and not dropped:
             return 0
+        # The place that the tail names is another one afterwards.
+        self._tail.unlink(missing_ok=True)
         write_durably(path, bytes(out))
         if self._holds(path, ids) or (ours and at != self.end.size):
             message = f"{path} was written anew and does not hold what it should"

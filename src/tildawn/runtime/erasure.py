@@ -103,6 +103,7 @@ def erase_everywhere(
 
     Raises:
         Busy: a reader holds the log back; try again.
+        HouseUnusable: the mirror is lost; all else is erased.
         OSError: the disk refuses.
         TildawnError: the ledger takes nothing, or no snapshot could be taken.
     """
@@ -121,6 +122,11 @@ def erase_everywhere(
         keeper.take(ledger, "erasure")
         keeper.drop(ledger, old, "erasure")
         did += [f"snapshot {one.name}" for one in old]
+    if ledger.mirror is not None:
+        # Last, because a lost mirror refuses; it forgets when it joins, or when the house opens.
+        did += [
+            f"{count} parts of the mirror" for count in [ledger.mirror.forget_erased()] if count
+        ]
     return tuple(did)
 
 

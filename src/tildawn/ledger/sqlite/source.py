@@ -108,6 +108,14 @@ class Source:
         sql = "SELECT id, erased FROM payload WHERE erased IS NOT NULL ORDER BY id"
         return [(place, seq) for place, seq in self._rows(sql)]
 
+    def uses(self) -> list[tuple[str, int]]:
+        """Every blob with the position of a fact that keeps it.
+
+        Raises:
+            HouseUnusable: the database cannot be read.
+        """
+        return uses_in(self._database)
+
     def _rows(self, sql: str, params: Sequence[Value] = ()) -> list[Columns]:
         try:
             return self._database.execute(sql, params).fetchall()
@@ -141,18 +149,34 @@ def reading(layout: Layout) -> Generator[Source]:
         database.close()
 
 
-def erase(database: Database, rows: list[tuple[int, int]]) -> None:
-    """Note payloads as erased, before the facts that they belong to come back.
+def erase(database: Database, rows: list[tuple[int, int]], uses: list[tuple[str, int]]) -> None:
+    """Take out payloads, each with the fact that says so, and uses of blobs, in one transaction.
 
-    A crash leaves rows of facts that are not there yet; the next opening brings those.
+    Raises:
+        HouseUnusable: the database cannot be written.
+    """
+    if not rows and not uses:
+        return
+    try:
+        # What is overwritten leaves zeros in its page, not its old bytes.
+        database.execute("PRAGMA secure_delete=1").fetchall()
+        with database:
+            sql = "INSERT OR REPLACE INTO payload VALUES (?, NULL, NULL, NULL, ?)"
+            database.executemany(sql, rows)
+            database.executemany("DELETE FROM blob_use WHERE blob = ? AND seq = ?", uses)
+    except apsw.Error as error:
+        message = f"the database cannot be written: {error}"
+        raise HouseUnusable(message, hint="tildawn doctor") from error
+
+
+def uses_in(database: Database) -> list[tuple[str, int]]:
+    """Every blob with the position of a fact that keeps it.
 
     Raises:
         HouseUnusable: the database cannot be read.
     """
-    sql = "INSERT OR REPLACE INTO payload VALUES (?, NULL, NULL, NULL, ?)"
     try:
-        with database:
-            database.executemany(sql, rows)
+        return [(blob, seq) for blob, seq in database.execute("SELECT blob, seq FROM blob_use")]
     except apsw.Error as error:
-        message = f"the database cannot be written: {error}"
-        raise HouseUnusable(message, hint="tildawn doctor") from error
+        message = f"the database cannot be read: {error}"
+        raise HouseUnusable(message, hint="tildawn verify") from error
