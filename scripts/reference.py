@@ -16,6 +16,7 @@ import msgspec
 
 from tildawn.faces.catalog import OPERATIONS
 from tildawn.facts import (
+    anchor,
     call,
     erasure,
     house,
@@ -120,6 +121,7 @@ This page is made from the program by `python scripts/reference.py`.
 
 FACT_GROUPS = (
     ("The house", house.KINDS),
+    ("Anchors", anchor.KINDS),
     ("Tasks", task.KINDS),
     ("Nights", night.KINDS),
     ("Runs", run.KINDS),

@@ -38,6 +38,7 @@ from tildawn.facts.run import (
 from tildawn.ids import Ids
 from tildawn.ledger.entry import Committed, Entry
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections.anchor import ANCHOR
 from tildawn.projections.call import CALL
 from tildawn.projections.house import HOUSE
 from tildawn.projections.mirror import MIRROR
@@ -62,6 +63,7 @@ REGISTRY = Registry(
 )
 PROJECTIONS = (
     RUN, STEP, SLO, ROUTE, CALL, NIGHT, STORY, HOUSE, QUARANTINE, PERMIT, MIRROR, STORAGE,
+    ANCHOR,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ What it is not: their code, nor a face.
 
 from tildawn.runtime.operation import AnyOperation
 from tildawn.runtime.operations import (
+    anchor,
     budget,
     erasure,
     house,
@@ -62,6 +63,9 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     proof.CHECKPOINT,
     proof.KEYS,
     proof.KEY_ROTATE,
+    anchor.LIST,
+    anchor.NOW,
+    anchor.VERIFY,
     snapshot.SNAPSHOT,
     snapshot.SNAPSHOTS,
     segment.SEGMENTS,

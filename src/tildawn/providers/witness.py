@@ -146,6 +146,6 @@ class WitnessAnchor:
 
 
 _HINTS: dict[int, str] = {
-    HTTPStatus.NOT_FOUND: "have it witness this log: tildawn witness serve --log KEY",
-    HTTPStatus.FORBIDDEN: "it knows another key of this log; give it the one that signs now",
+    HTTPStatus.NOT_FOUND: "have it witness this log: tildawn anchor list shows the key for --log",
+    HTTPStatus.FORBIDDEN: "it knows another key of this log: tildawn anchor list shows the key",
 }

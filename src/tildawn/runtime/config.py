@@ -14,6 +14,7 @@ from typing import cast
 import msgspec
 
 from tildawn.errors import BadSetting
+from tildawn.runtime.places import check_anchors
 from tildawn.runtime.policies import check
 from tildawn.runtime.setting import (
     SETTINGS,
@@ -276,6 +277,7 @@ def _settings(values: Mapping[str, object]) -> Settings:
             inner[field] = value
     settings = msgspec.convert(built, Settings)
     check(settings.route)
+    check_anchors(settings.anchor)
     return settings
 
 

@@ -329,6 +329,27 @@ def _mode(environ: Mapping[str, str]) -> Check:
                      advice=f"unset {MODE_VARIABLE}")  # fmt: skip
 
 
+def _anchors(patient: Patient) -> Check:
+    """Whether other places know how long the ledger is."""
+    if not patient.settings.anchor:
+        return Check(name="anchors", verdict=State.NOT_RUN, saw="none is set",
+                     advice="anchor the ledger elsewhere: docs/how-to/anchor-a-ledger.md")  # fmt: skip
+    if not Layout(patient.folder).database.is_file():
+        return Check(name="anchors", verdict=State.NOT_RUN, saw="there is no house yet")
+    from tildawn.runtime.debts import anchor_lines  # noqa: PLC0415
+    from tildawn.runtime.house import House  # noqa: PLC0415 - loads the engine
+
+    opened = House.open(patient.folder, patient.settings, mode="read", clock=patient.clock)
+    with opened as house, house.ledger.read() as reader:
+        lines = anchor_lines(reader, house.settings.anchor, patient.clock.wall())
+    saw = "; ".join(f"{line.debt.anchor} {line.says}" for line in lines)
+    if any(line.debt.state == "broken" for line in lines):
+        return Check(name="anchors", verdict=State.FAIL, saw=saw, advice="tildawn anchor verify")
+    if any(line.debt.late or line.debt.state == "failed" for line in lines):
+        return Check(name="anchors", verdict=State.WARN, saw=saw, advice="tildawn anchor now")
+    return _ok("anchors", saw)
+
+
 async def _provider(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Check:
     if not settings.provider.name:
         return Check(name="provider", verdict=State.NOT_RUN, saw="none is set",
@@ -388,4 +409,5 @@ _LOOKS: Mapping[str, Callable[[Patient], Check]] = {
     "clock": _clock,
     "pen": _pen,
     "work": _work,
+    "anchors": _anchors,
 }

@@ -14,6 +14,7 @@ from tildawn.engine.engine import Engine, MakeContext
 from tildawn.errors import HouseUnusable
 from tildawn.ids import Ids
 from tildawn.ledger.ledger import Ledger
+from tildawn.runtime.anchors import Anchors
 from tildawn.runtime.mirror import wish_of
 from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.secret import configure
@@ -53,6 +54,8 @@ class House:
         self.engine.stopped = self.stops.why
         self.books = Reconciliation(ledger, folder, clock=clock, zone=settings.house.zone)
         self.owner = owner_of(self.engine, self.ids)
+        #: The anchors of a house that works; None in any other.
+        self.anchors: Anchors | None = None
         #: Whether the engine has been started.
         self.working = False
         self._make_context: MakeContext | None = None

@@ -18,6 +18,7 @@ from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.sweep import sweep
 from tildawn.providers.process import kill_group
+from tildawn.runtime.anchors import Anchors
 from tildawn.runtime.notary import Seals
 from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.repair.queue import Rounds, queue_damage
@@ -73,6 +74,8 @@ class Turning:
         self.kept = LedgerSettings()
         #: What is set aside of the disk; nothing where nobody says how much.
         self.room: Room | None = None
+        #: Set where there are any.
+        self.anchors: Anchors | None = None
         self.ledger = ledger
         self.door = door
         self.prober = prober
@@ -253,6 +256,16 @@ async def take_snapshot(on: Turning) -> None:
         _log.info("a snapshot was taken and verified")
 
 
+async def anchor(on: Turning) -> None:
+    """Have other places keep the newest checkpoint, each when it is due; waits for none.
+
+    Raises:
+        TildawnError: the house cannot be read or written.
+    """
+    if on.anchors is not None:
+        await on.anchors.turn()
+
+
 LOOPS: tuple[Loop, ...] = (
     Loop(
         name="dispatch",
@@ -358,6 +371,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(300 * SECOND),
         leaves="no snapshot or a whole one, and files that the next one removes",
         turn=take_snapshot,
+    ),
+    Loop(
+        name="anchor",
+        owner="runtime",
+        period=LOOK,
+        leaves="a checkpoint that a place has and no fact says, which the next try finds",
+        turn=anchor,
     ),
 )
 """Schedules and notices join this table with their parts."""

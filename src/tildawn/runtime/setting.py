@@ -260,6 +260,35 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
     ] = Micros(36_500 * 86_400 * SECOND)  # fmt: skip
 
 
+class AnchorSettings(Section, frozen=True, kw_only=True):
+    """``[anchor."NAME"]``: another place that keeps checkpoints of the ledger."""
+
+    kind: Annotated[
+        str,
+        _text(
+            "What the place is: a folder, a repository of git, or a witness over HTTP.",
+            "", "file", "git", "witness",
+        ),
+    ] = ""  # fmt: skip
+    path: Annotated[
+        str, _text("The folder of a file anchor, best on another disk, or the repository of git.")
+    ] = ""
+    remote: Annotated[
+        str, _text("Where git pushes to; a name or an address. Without it nothing is pushed.")
+    ] = ""
+    branch: Annotated[
+        str, _text("The branch of git, best used by nobody else; tildawn if empty.")
+    ] = ""
+    url: Annotated[str, _text("Where a witness takes checkpoints, without /add-checkpoint.")] = ""
+    key: Annotated[
+        str,
+        _text("The public key of the witness, NAME+ID+BASE64; its type is that of cosignatures."),
+    ] = ""
+    every: Annotated[
+        Micros, _time("How often the place gets the newest checkpoint.", "1m", "30d")
+    ] = Micros(3_600 * SECOND)
+
+
 class LogSettings(Section, frozen=True, kw_only=True):
     """``[log]``: what is kept beside the ledger."""
 
@@ -277,6 +306,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     provider: ProviderSettings = ProviderSettings()
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
+    #: By name; none means that no other place knows how long the ledger was.
+    anchor: Mapping[str, AnchorSettings] = {}
     #: By route; a route that is not named has the defaults.
     route: Mapping[str, RouteSettings] = {}
 

@@ -16,6 +16,7 @@ from tildawn.engine.task import Tasks
 from tildawn.engine.watchdog import Kept, Watchdog, ends_process
 from tildawn.errors import BadValue
 from tildawn.facts import (
+    anchor,
     call,
     erasure,
     house,
@@ -41,6 +42,7 @@ from tildawn.guard.recover import resolution
 from tildawn.ids import Ids
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.ledger import Ledger
+from tildawn.projections.anchor import ANCHOR
 from tildawn.projections.call import CALL, CallRow
 from tildawn.projections.erasure import ERASURE
 from tildawn.projections.house import HOUSE
@@ -69,6 +71,7 @@ REGISTRY = Registry(
     [
         *house.KINDS,
         *signing.KINDS,
+        *anchor.KINDS,
         *task.KINDS,
         *run.KINDS,
         *step.KINDS,
@@ -90,7 +93,7 @@ REGISTRY = Registry(
 """Every kind of fact that a house of this version understands."""
 
 PROJECTIONS: tuple[Projection, ...] = (
-    SIGNING,
+    SIGNING, ANCHOR,
     MIRROR,
     HOUSE, TASK, RUN, LETTER, STORY, STEP, SLO, ROUTE, CALL, STOCK, PICTURE, NIGHT, QUARANTINE,
     SEGMENT, PERMIT, LEGACY, RECONCILE, ERASURE, STORAGE,

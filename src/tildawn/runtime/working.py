@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager
 from tildawn.engine.asking import Asking
 from tildawn.engine.engine import Engine
 from tildawn.guard import bypass
+from tildawn.runtime.anchors import Anchors
 from tildawn.runtime.context import Context
 from tildawn.runtime.house import House
 from tildawn.runtime.logbook import write_line
 from tildawn.runtime.loops import LOOPS, Turning, clear_up, turn_for_ever
+from tildawn.runtime.places import places_of
 from tildawn.runtime.secret import configure
 from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.space import Room
@@ -62,6 +64,7 @@ async def working(
     house.furnish(context)
     for make_ready in prepare:
         make_ready(house.engine)
+    house.anchors = anchors = _anchors_of(house, env, stage)
     turning = Turning(
         house.ledger, outside.door, house.clock, prober=outside.prober, stops=house.stops,
         keeper=Keeper(house.folder, house.settings, house.clock),
@@ -70,6 +73,7 @@ async def working(
     turning.books = house.books if stage is None else None
     turning.kept = house.settings.ledger
     turning.room = Room(house.folder, house.settings.ledger.ballast_mb * 1_000_000)
+    turning.anchors = anchors
     try:
         # Children of the last holder are gone before any run that had one begins again.
         if turning.books is not None:
@@ -85,6 +89,8 @@ async def working(
             house.working = False
             await house.engine.stop()
         await house.books.leave()
+        house.anchors = None
+        await anchors.close()
         await outside.close()
 
 
@@ -101,3 +107,12 @@ async def _turning(on: Turning) -> AsyncGenerator[None]:
         for task in loops:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+
+
+def _anchors_of(house: House, env: Mapping[str, str], stage: Stage | None) -> Anchors:
+    """Those of the settings; a night that is played touches nothing outside."""
+    if stage is not None:
+        return Anchors(house.ledger, (), house.clock)
+    said = house.settings.anchor
+    places = places_of(said, folder=house.folder, clock=house.clock, env=env)
+    return Anchors(house.ledger, places, house.clock)

@@ -10,6 +10,7 @@ from tildawn.watch.collect import Collected
 from tildawn.watch.guarded import bands_of
 from tildawn.watch.hours import Death
 from tildawn.watch.money import Outside
+from tildawn.watch.owed import late_anchors
 from tildawn.watch.permits import refusals_of
 from tildawn.watch.report import Anomaly, Event, Guard, Healed, RunLine, StopLine, Strip, Verdict
 from tildawn.watch.words import Times, count, length, one_line
@@ -238,6 +239,7 @@ def anomalies_of(
     found += _full(got)
     found += _unbased(got, lines)
     found += refusals_of(got)
+    found += late_anchors(got)
     return tuple(found)
 
 

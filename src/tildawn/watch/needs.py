@@ -15,6 +15,7 @@ from tildawn.projections.quarantine import quarantine_of
 from tildawn.projections.run import RunRow
 from tildawn.watch.collect import Collected
 from tildawn.watch.guarded import blocked_of
+from tildawn.watch.owed import broken_anchors
 from tildawn.watch.report import Choice, Need, NightState, RunLine, Said, Verdict
 from tildawn.watch.words import Times, count, one_line
 
@@ -78,7 +79,12 @@ def needs_of(got: Collected, lines: Iterable[RunLine], times: Times) -> tuple[Ne
         for line in listed
         if line.verdict in {Verdict.HELD, Verdict.UNKNOWN} and line.run in rows
     ]
-    needs = [*_quarantined(got, times), *_unmirrored(got, times), *needs]
+    needs = [
+        *_quarantined(got, times),
+        *_unmirrored(got, times),
+        *broken_anchors(got, times),
+        *needs,
+    ]
     needs += [_beside(got, run, listed, times) for run in got.beside]
     needs += [_refuted(line) for line in listed if line.verdict is Verdict.REFUTED]
     needs += blocked_of(got)

@@ -144,11 +144,18 @@ def _status(found: house.Status) -> Iterator[str]:
         yield f"{runs} {one_line(one.words, 500)}."
     if found.next_due:
         yield f"The next one is due {instant(found.next_due, times)} {times.zone}."
+    yield from _kept(found)
+
+
+def _kept(found: house.Status) -> Iterator[str]:
+    """The night, and how the ledger is kept."""
     if found.night is not None:
         mark = ", simulated" if found.night.simulated else ""
         yield f"Night {found.night.number}: {found.night.state}, {found.night.planned} runs{mark}."
     if found.mirror_lost:
         yield "The mirror is lost: new facts have one copy. Next: tildawn mirror"
+    for line in found.anchors:
+        yield f"Anchor {line.debt.anchor}: {one_line(line.says, 500)}."
     yield f"Ledger: {found.facts} facts, epoch {found.epoch}, root {found.root[:16]}…"
 
 

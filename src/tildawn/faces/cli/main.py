@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("house", "Examine what a night rests on, and say what to do."),
     "plan": ("plan", "Check a plan, show what it would do, or print its schema."),
     "sim": ("sim", "Serve the simulated provider."),
+    "anchor": ("anchor", "Keep checkpoints in other places, and verify against them."),
     "witness": ("witness", "Witness the ledgers of other machines."),
     "config": ("house", "Show every setting and where it comes from."),
     "completion": ("completion", "Print the completion script of a shell."),

@@ -69,9 +69,7 @@ def serve(folder: str, logs: tuple[str, ...], bind: str, port: int) -> None:
     for log in logs:
         if Verifier.parse(log).kind != 1:
             message = f"{log} is the key of a witness, not of a ledger"
-            raise BadValue(
-                message, hint="give the key under which the ledger signs its checkpoints"
-            )
+            raise BadValue(message, hint="tildawn anchor list shows the key of a ledger")
     click.echo(
         "A witness that you run yourself shows what a second machine saw; it proves nothing to"
         " those who do not trust you.",

@@ -15,6 +15,7 @@ from tildawn.projections.house import EpochRow, HouseRow
 from tildawn.projections.mirror import lost_mirror
 from tildawn.projections.night import night_called
 from tildawn.runtime.config import Explained
+from tildawn.runtime.debts import AnchorLine, anchor_lines
 from tildawn.runtime.doctor import Check, examine
 from tildawn.runtime.logbook import lines
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
@@ -70,6 +71,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stops: tuple[Stop, ...] = ()
     #: Whether facts have one copy only although a mirror is wished for, as the record says.
     mirror_lost: bool = False
+    #: What other places have of the ledger; empty when the settings name none.
+    anchors: tuple[AnchorLine, ...] = ()
 
 
 _RUNS = (
@@ -108,6 +111,7 @@ async def _status(desk: Desk, _: Nothing) -> Status:
                 simulated=bool(night.simulated),
             ),
             stops=stops_of(reader, house.folder),
+            anchors=anchor_lines(reader, house.settings.anchor, desk.clock.wall()),
         )  # fmt: skip
 
 
