@@ -173,6 +173,8 @@ class Secrets:
         for form in self._short:
             if form in content:
                 return f"the value of {self._names[form]}"
+        if len(content) < RUN_CHARS:
+            return ""
         if _PRIVATE in content and _PRIVATE_KEY.search(content):
             return "a private key"
         if _RUN not in content.translate(_FLAT):
