@@ -20,7 +20,9 @@ from tildawn.facts import (
     call,
     erasure,
     house,
+    legacy,
     letter,
+    mirror,
     night,
     permit,
     picture,
@@ -29,7 +31,9 @@ from tildawn.facts import (
     route,
     run,
     segment,
+    signing,
     step,
+    storage,
     task,
 )
 from tildawn.facts.fact import FactData
@@ -135,6 +139,10 @@ FACT_GROUPS = (
     ("Erasure", erasure.KINDS),
     ("The archive", segment.KINDS),
     ("Two sets of books", reconcile.KINDS),
+    ("Keys that sign", signing.KINDS),
+    ("The second copy", mirror.KINDS),
+    ("Space on the disk", storage.KINDS),
+    ("Old logs", legacy.KINDS),
 )
 
 

@@ -57,6 +57,9 @@ def test_an_operation_on_a_house_says_when_there_is_none(name: str, tmp_path: Pa
         "budget.set": b'{"amount":"1"}', "route": b'{"route":"r"}',
         "route.force": b'{"route":"r"}', "route.mode": b'{"route":"r"}',
         "route.promote": b'{"route":"r"}', "repair.apply": b'{"plan":"x"}', "emit": b'{"run":"q-1","event":"e"}',
+        "permit": b'{"permit":"p"}', "permit.revoke": b'{"permit":"p"}',
+        "permit.mint": b'{"operations":["chat"]}', "key-rotate": b'{"reason":"x"}',
+        "receipt": b'{"seq":0}', "import": b'{"path":"/dev/null"}',
     }  # fmt: skip
     body = bodies.get(name, b'{"run":"q-1"}' if "run" in fields(name) else b"{}")
 

@@ -49,10 +49,9 @@ async def _plan(desk: Desk, given: ImportInput) -> Imported:
 
 
 async def _import(desk: Desk, given: ImportInput) -> Imported:
-    path = Path(given.path)
+    ledger, path = desk.house.ledger, Path(given.path)
     content = await asyncio.to_thread(_content, path)
     account = await asyncio.to_thread(read_legacy, content)
-    ledger = desk.house.ledger
     await asyncio.to_thread(_refuse_secrets, desk, content)
     # A crash between the blob and its fact leaves a file that the next sweep removes.
     digest = await asyncio.to_thread(ledger.blobs.put, content)
