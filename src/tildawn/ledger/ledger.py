@@ -34,6 +34,7 @@ from tildawn.ledger.sqlite.reader import Head, Reader
 from tildawn.ledger.sqlite.readers import Readers
 from tildawn.ledger.sqlite.store import Store
 from tildawn.ledger.sqlite.tables import shapes_of
+from tildawn.ledger.violation import Violations
 from tildawn.ledger.writer import Chore, Writer, end_process
 from tildawn.units import Epoch, Seq
 
@@ -142,6 +143,7 @@ class Ledger:
                 full = ledger.ballast.release
                 ledger._writer = Writer(opened.store, on_fatal=on_fatal, on_full=full)
                 opened.speak(lambda data: ledger.submit([ledger.draft(data)]))
+                ledger._writer.heard = Violations(ledger, registry).heard
         except BaseException:
             ledger._let_go()
             raise

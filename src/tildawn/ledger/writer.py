@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from tildawn.errors import Busy, CommitInDoubt, HouseUnusable, StaleWriter, TildawnError
+from tildawn.errors import (
+    Busy,
+    CommitInDoubt,
+    HouseUnusable,
+    InvariantViolated,
+    StaleWriter,
+    TildawnError,
+)
 from tildawn.ledger.entry import Answer, Committed, Outcome
 from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.store import Store
@@ -97,6 +104,8 @@ class Writer:
         self._carried: Request | None = None
         self._checkpoint_at = CHECKPOINT_PAGES
         self._alarmed = False
+        #: Asked about each outcome; gives what is to be appended because of it.
+        self.heard: Callable[[Request], Request | None] | None = None
         self._settled = store.tip().size
         self.tip = store.tip()
         self._thread = threading.Thread(target=self._run, name="tildawn-ledger", daemon=True)
@@ -228,6 +237,7 @@ class Writer:
                 _refuse([one for one in batch if one.outcome is None], error)
         _deliver(batch)
         self._wake()
+        self._follow(batch)
         if isinstance(self._dead, CommitInDoubt):
             self._on_fatal()
 
@@ -248,6 +258,16 @@ class Writer:
             raise
         except TildawnError as error:
             chore.outcome = error
+
+    def _follow(self, batch: list[Request]) -> None:
+        """Queue what follows from refusals; a crash before its commit leaves them unsaid."""
+        if self.heard is None or self._refusal is not None:
+            return
+        for request in batch:
+            if isinstance(request.outcome, InvariantViolated):
+                follows = self.heard(request)
+                if follows is not None:
+                    self._queue.put(follows)
 
     def _die(self, error: TildawnError) -> None:
         self._dead = self._refusal = error

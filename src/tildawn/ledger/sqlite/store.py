@@ -9,6 +9,7 @@ fail its neighbours.
 """
 
 import errno
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
@@ -273,7 +274,7 @@ class Store:
             self._size, self._chain, self._frontier = size, chain, frontier
             del self._written[written:]
             self._fresh_kinds = kinds  # its rows of kinds went with the savepoint
-            return InvariantViolated(f"a table refuses these facts: {error}")
+            return refusal_of(error)
         database.execute("RELEASE one")
         return outcome
 
@@ -491,6 +492,22 @@ def _collect(
         if blob is not None:
             uses.append((blob, seq))
     uses.extend((blob, seq) for blob in entry.blobs)
+
+
+_PLACE = re.compile(r"constraint failed: (\w+)\.\w")
+
+
+def refusal_of(error: Exception) -> InvariantViolated:
+    """What a table objected to; ``fields`` name the rule, and the table where SQLite says it.
+
+    Raises:
+        Nothing.
+    """
+    # The words of SQLite name what the schema says; those of Python could quote a value.
+    rule = str(error) if isinstance(error, apsw.Error) else type(error).__name__
+    place = _PLACE.search(rule)
+    message = f"a table refuses these facts: {error}"
+    return InvariantViolated(message, rule=rule, table=place[1] if place else "")
 
 
 def _blob_refused(error: OSError) -> TildawnError:
