@@ -217,6 +217,19 @@ def test_different_drifts_are_counted_apart(office: Office) -> None:
     assert [row.times for row in office.drifts()] == [1, 1, 1]
 
 
+def test_facts_that_keep_coming_in_do_not_keep_the_walk_from_its_end(office: Office) -> None:
+    """A house that never rests is compared at night like any other."""
+    keys = count(10)
+
+    def busy() -> bool:
+        office.note(next(keys))
+        return next(keys) < 400
+
+    found = office.books.whole(busy)
+
+    assert found.done
+
+
 # -- what happens to the shadow ------------------------------------------------------------
 
 

@@ -100,6 +100,17 @@ BUDGETS = Table(
     name="budget",
     row=BudgetRow,
     key=("scope",),
+    # Money and tokens only move between these; a promise that was kept twice would go below.
+    checks=(
+        "reserved >= 0",
+        "held >= 0",
+        "spent >= 0",
+        "assumed >= 0",
+        "overrun >= 0",
+        "tokens_reserved >= 0",
+        "tokens_held >= 0",
+        "tokens >= 0",
+    ),
     sql=("CREATE INDEX {table}_stopped ON {table}(stopped) WHERE stopped <> 0",),
 )
 

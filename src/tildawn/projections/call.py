@@ -48,6 +48,11 @@ CALLS = Table(
     name="call",
     row=CallRow,
     key=("run", "path"),
+    checks=(
+        "state IN ('ready', 'dispatched', 'settled', 'unknown')",
+        # An attempt that is under way was sent after whatever is known of the one before.
+        "state <> 'dispatched' OR dispatched > settled",
+    ),
     sql=(
         "CREATE INDEX {table}_open ON {table}(state) WHERE state IN ('dispatched', 'unknown')",
         "CREATE INDEX {table}_late ON {table}(late) WHERE late >= 0",

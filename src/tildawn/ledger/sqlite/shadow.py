@@ -33,7 +33,7 @@ from tildawn.units import Micros, Seq
 
 
 FOLD_SLICE = 64
-"""Facts of one slice: about 2 ms, which is what others may have to wait. Source: measured."""
+"""Facts of one slice: about a millisecond, which is what others may have to wait. Source: measured."""
 
 COMPARE_SLICE = 256
 """Rows of one slice, for the same reason."""
@@ -142,9 +142,9 @@ class Shadow:
                 if self._making and self.size % COMMIT_FACTS == 0:
                     self._database.execute("COMMIT").fetchall()
                 return True
-            if self._queue:
-                self._compare_some(live)
-            elif self._walk is not None:
+            # Both in one slice: facts that keep coming in must not keep the walk from going on.
+            self._compare_some(live)
+            if self._walk is not None:
                 self._walk_some(live)
             if self._queue or self._walk is not None:
                 return True
