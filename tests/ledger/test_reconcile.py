@@ -260,6 +260,8 @@ def test_a_shadow_of_no_use_is_made_again_and_harms_nothing(office: Office, name
     office.close()
     HARMS[name](office)
     office.open()
+    # Half a file may still have its first page; what is behind it is seen when it is read.
+    assert name == "cut" or office.books.point() is None
 
     found = office.books.tail(at_once)
 
