@@ -9,7 +9,6 @@ fail its neighbours.
 """
 
 import errno
-import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
@@ -36,6 +35,7 @@ from tildawn.ledger.fold import Projection
 from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Conflict, Projector
+from tildawn.ledger.sqlite.refusal import refusal_of
 from tildawn.ledger.sqlite.seals import keep_seal
 from tildawn.ledger.twin import Batch, Part, PayloadRow, Twin
 from tildawn.units import Epoch, Seq
@@ -492,22 +492,6 @@ def _collect(
         if blob is not None:
             uses.append((blob, seq))
     uses.extend((blob, seq) for blob in entry.blobs)
-
-
-_PLACE = re.compile(r"constraint failed: (\w+)\.\w")
-
-
-def refusal_of(error: Exception) -> InvariantViolated:
-    """What a table objected to; ``fields`` name the rule, and the table where SQLite says it.
-
-    Raises:
-        Nothing.
-    """
-    # The words of SQLite name what the schema says; those of Python could quote a value.
-    rule = str(error) if isinstance(error, apsw.Error) else type(error).__name__
-    place = _PLACE.search(rule)
-    message = f"a table refuses these facts: {error}"
-    return InvariantViolated(message, rule=rule, table=place[1] if place else "")
 
 
 def _blob_refused(error: OSError) -> TildawnError:
