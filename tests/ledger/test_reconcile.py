@@ -14,15 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tildawn.errors import FoldFailed, PlanChanged
+from tildawn.errors import FoldFailed, LedgerBroken, PlanChanged
 from tildawn.facts import quarantine, reconcile
 from tildawn.facts.fact import Registry
 from tildawn.ids import Ids
-from tildawn.ledger import reconcile as books
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.reconcile import Reconciler, plan_hash
 from tildawn.ledger.sqlite import replace
-from tildawn.ledger.sqlite.shadow import Shadow
 from tildawn.ledger.verdict import Verdict
 from tildawn.ledger.verify import verify
 from tildawn.projections.quarantine import QUARANTINE, quarantine_of
@@ -335,45 +333,45 @@ def test_a_comparison_that_is_broken_off_counts_for_nothing(office: Office) -> N
 # -- crashes -------------------------------------------------------------------------------
 
 
-def copies_at_each_step(office: Office, monkeypatch: Any) -> list[Path]:
-    """What the disk holds before each statement of the replacement: what a kill would leave."""
-    found: list[Path] = []
-    numbers = count()
-    before = replace._replace  # pyright: ignore[reportPrivateUsage]  the step that is watched
+class Stepping:
+    """The writing connection of a replacement, with something that happens before each step."""
 
-    class Watched:
-        """The writing connection, which is copied before each statement."""
+    def __init__(self, database: Any, before: Callable[[], None]) -> None:
+        self.database = database
+        self.before = before
 
-        def __init__(self, database: Any) -> None:
-            self.database = database
+    def execute(self, *args: Any) -> Any:
+        """One statement."""
+        self.before()
+        return self.database.execute(*args)
 
-        def _copy(self) -> None:
-            folder = office.folder.parent / f"step-{next(numbers)}"
-            shutil.copytree(office.folder, folder)
-            found.append(folder)
+    def executemany(self, *args: Any) -> Any:
+        """One statement for many rows."""
+        self.before()
+        return self.database.executemany(*args)
 
-        def execute(self, *args: Any) -> Any:
-            self._copy()
-            return self.database.execute(*args)
 
-        def executemany(self, *args: Any) -> Any:
-            self._copy()
-            return self.database.executemany(*args)
-
-    def watched(database: Any, shadow: Shadow, name: str) -> None:
-        before(Watched(database), shadow, name)  # pyright: ignore[reportArgumentType]  it quacks
-
-    monkeypatch.setattr(replace, "_replace", watched)
-    return found
+def stepping(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
+    """Let something happen before each step of a replacement."""
+    real: Any = replace._replace  # pyright: ignore[reportPrivateUsage]  the steps are in it
+    monkeypatch.setattr(
+        replace, "_replace", lambda database, *rest: real(Stepping(database, before), *rest)
+    )
 
 
 def test_a_kill_at_each_step_of_the_replacement_leaves_all_or_nothing(
-    office: Office, monkeypatch: Any
+    office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table half made anew would be worse than one that differs in a row."""
     office.tamper("UPDATE note SET amount = 9", "UPDATE total SET count = 9")
-    copies = copies_at_each_step(office, monkeypatch)
+    copies: list[Path] = []
 
+    def copy() -> None:
+        """What the disk holds now is what a kill would leave."""
+        copies.append(office.folder.parent / f"step-{len(copies)}")
+        shutil.copytree(office.folder, copies[-1])
+
+    stepping(monkeypatch, copy)
     office.books.whole(at_once)
 
     monkeypatch.undo()
@@ -390,38 +388,19 @@ def test_a_kill_at_each_step_of_the_replacement_leaves_all_or_nothing(
 
 @pytest.mark.parametrize("step", range(6))
 def test_an_error_at_each_step_of_the_replacement_changes_nothing(
-    office: Office, monkeypatch: Any, step: int
+    office: Office, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """What cannot be mended is said, and the writer works on."""
     office.tamper("UPDATE note SET amount = 9", "UPDATE total SET count = 9")
     numbers = count()
 
-    class Failing:
-        """The writing connection, one of whose statements fails."""
+    def fail() -> None:
+        if next(numbers) == step:
+            message = "no such thing"
+            raise apsw.SQLError(message)
 
-        def __init__(self, database: Any) -> None:
-            self.database = database
-
-        def _fail(self) -> None:
-            if next(numbers) == step:
-                message = "no such thing"
-                raise apsw.SQLError(message)
-
-        def execute(self, *args: Any) -> Any:
-            self._fail()
-            return self.database.execute(*args)
-
-        def executemany(self, *args: Any) -> Any:
-            self._fail()
-            return self.database.executemany(*args)
-
-    before = replace._replace  # pyright: ignore[reportPrivateUsage]  the step that fails
-    monkeypatch.setattr(
-        replace,
-        "_replace",
-        lambda database, *rest: before(Failing(database), *rest),  # pyright: ignore[reportArgumentType]  it quacks
-    )
-    with pytest.raises(books.LedgerBroken, match="no such thing"):
+    stepping(monkeypatch, fail)
+    with pytest.raises(LedgerBroken, match="no such thing"):
         office.books.whole(at_once)
     monkeypatch.undo()
 
