@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tildawn.errors import HouseUnusable, InvariantViolated, LedgerBroken
+from tildawn.errors import Busy, HouseUnusable, InvariantViolated, LedgerBroken
 from tildawn.facts.signing import SigningKeyMade
 from tildawn.ledger.checkpoint import Checkpoint, check_checkpoint, origin_of, parse_checkpoint
 from tildawn.ledger.ledger import Ledger
@@ -221,6 +221,24 @@ def test_no_smaller_tree_is_ever_signed(signed: Open) -> None:
     assert isinstance(request.outcome, InvariantViolated)
 
 
+def test_what_is_not_in_the_database_goes_nowhere_else(signed: Open, folder: Path) -> None:
+    """A second place that is before the ledger means a rollback, so it never comes first."""
+    ledger = signed()
+    before, newest = _second(folder), ledger.newest_checkpoint()
+    ledger.append_now([note(ledger, 1)])
+    assert ledger.notary is not None
+
+    def refuse(_: Request) -> None:
+        assert _second(folder) == before
+        raise Busy
+
+    with pytest.raises(Busy):
+        ledger.notary.seal(ledger.read, refuse)
+
+    assert (_second(folder), ledger.newest_checkpoint()) == (before, newest)
+    ledger.checkpoint()
+
+
 def test_a_key_that_others_can_read_is_refused(closed: Path, signed: Open) -> None:
     """Whoever can read it can sign another history; the message has the command that mends it."""
     key = closed / "keys" / "signing.key"
@@ -325,3 +343,15 @@ def test_of_a_thousand_facts_the_newest_checkpoint_is_kept(signed: Open, folder:
     sizes = [size for size, _ in _rows(folder)]
 
     assert sizes == [903, 1_803, 2_404]
+
+
+def test_a_checkpoint_of_a_whole_thousand_is_kept(signed: Open, folder: Path) -> None:
+    """The archive shows the one that ends with its segment."""
+    ledger = signed()
+    ledger.append_now([note(ledger, key) for key in range(1_024 - ledger.next_seq)])
+    ledger.checkpoint()
+    ledger.append_now([note(ledger, 5_000)])
+    ledger.checkpoint()
+    ledger.close()
+
+    assert [size for size, _ in _rows(folder)] == [1_024, 1_026]

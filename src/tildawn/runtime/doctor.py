@@ -225,6 +225,11 @@ def _keys(patient: Patient) -> Check:
         return Check(name="keys", verdict=State.WARN,
                      saw=f"{loose[0]} can be read by others", advice=f"chmod go= {loose[0]}",
                      )  # fmt: skip
+    signing = Layout(patient.folder).signing_key
+    if signing.exists() and stat.S_IMODE(signing.stat().st_mode) & 0o077:
+        return Check(name="keys", verdict=State.FAIL,
+                     saw=f"{signing} can be used by others, so the house is not opened to write",
+                     advice=f"chmod 600 {signing}")  # fmt: skip
     if not Layout(patient.folder).key.exists():
         return Check(name="keys", verdict=State.NOT_RUN, saw="there is no key yet")
     return _ok("keys", "only you can read them")

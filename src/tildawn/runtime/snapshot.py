@@ -52,10 +52,13 @@ class Keeper:
         Raises:
             TildawnError: as `tildawn.ledger.snapshot.take` does, or the ledger refuses.
         """
+        # The copy holds a checkpoint of all that it holds, and the record of it is signed as well.
+        _seal(ledger)
         made = take(self._layout, clock=self._clock, build=BUILD, why=why)
         said = ledger.payload(msgspec.json.encode(reason)) if reason else None
         fact = snapshot_taken(made, reason=said.digest if said else "")
         ledger.append_now([ledger.draft(fact, payloads=(said,))])
+        _seal(ledger)
         return made
 
     def drop(self, ledger: Ledger, chosen: Iterable[Snapshot], why: str) -> tuple[str, ...]:
@@ -110,6 +113,11 @@ class Keeper:
             self.take(ledger, "night")
         self.prune(ledger)
         return wanted
+
+
+def _seal(ledger: Ledger) -> None:
+    if ledger.notary is not None:
+        ledger.checkpoint()
 
 
 def _zone(name: str) -> tzinfo:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import apsw
 
-from tildawn.errors import ArchiveMissing, LedgerBroken
+from tildawn.errors import LedgerBroken
 from tildawn.facts.fact import Registry
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.chain import EMPTY_ROOT, GENESIS, Frontier, leaf_of, link
@@ -47,8 +47,7 @@ class Audit:
         self._projections = projections
         self._database: Database | None = None
         self._content: Content | None = None
-        self._archive = Archive(layout.archive)
-        self._segments = Segments(self._archive, registry)
+        self._segments = Segments(Archive(layout.archive), registry)
         self._chain = GENESIS
         self._frontier = Frontier()
         self._marks: dict[int, tuple[bytes, bytes]] = {}
@@ -190,7 +189,7 @@ class Audit:
         self._chain = link(self._chain, leaf)
         frontier.add(leaf)
         self._segments.border(frontier.size, self._chain, frontier)
-        self._seals.learn(seq, body or self._key_said(seq, leaf))
+        self._seals.learn(seq, body)
         if frontier.size in self._seals.due:
             self._seals.at(frontier.size, frontier.root())
         if frontier.size % MARK_EVERY == 0:
@@ -198,15 +197,6 @@ class Audit:
             if expected != (self._chain, frontier.dump()):
                 message = f"the hashes break between facts {frontier.size - MARK_EVERY} and {seq}"
                 raise LedgerBroken(message, seq=frontier.size - MARK_EVERY)
-
-    def _key_said(self, seq: int, leaf: bytes) -> bytes:
-        """The archived body of a fact that names a key; of other facts it is not needed here."""
-        if seq not in self._seals.named:
-            return b""
-        try:
-            return self._archive.body(seq, leaf)
-        except ArchiveMissing:
-            return b""  # then no checkpoint of this key can be checked, which is said there
 
     def _read_marks(self, database: Database, start: int, stop: int) -> None:
         sql = "SELECT size, chain, frontier FROM mark WHERE size > ? AND size <= ?"

@@ -14,7 +14,6 @@ from tildawn.ledger.layout import Layout
 from tildawn.ledger.note import parse_note
 from tildawn.ledger.place import read_note
 from tildawn.ledger.sqlite.connection import Database
-from tildawn.ledger.sqlite.seals import facts_of_keys
 
 
 class SealAudit:
@@ -45,8 +44,6 @@ class SealAudit:
         self.good = 0
         #: The newest checkpoint of the database that holds.
         self.sealed = 0
-        #: Facts that the tables say name a key: a hint where to look, never trusted.
-        self.named: set[int] = {0}
         self._layout = layout
         self._registry = registry
         self._judged = judged
@@ -66,7 +63,6 @@ class SealAudit:
         """
         if not self._judged:
             return
-        self.named |= facts_of_keys(database)
         sql = "SELECT size, note FROM checkpoint WHERE size > ? AND size <= ?"
         for size, text in database.execute(sql, (start, stop)).fetchall():
             where = f"the checkpoint of {size} facts in the database"

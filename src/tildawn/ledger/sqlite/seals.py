@@ -28,18 +28,6 @@ def keyring_of(database: Database) -> Keyring:
     return ring
 
 
-def facts_of_keys(database: Database) -> set[int]:
-    """Where the projection says that keys are named; empty where it was never folded.
-
-    Raises:
-        apsw.Error: the file cannot be read.
-    """
-    made = "SELECT 1 FROM sqlite_schema WHERE name = 'signing_key'"
-    if not database.execute(made).fetchall():
-        return set()
-    return {int(begin) - 1 for (begin,) in database.execute("SELECT begin FROM signing_key")}
-
-
 def newest_seal(database: Database) -> Note | None:
     """The newest checkpoint on record; None without one.
 
