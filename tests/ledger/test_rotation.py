@@ -10,6 +10,7 @@ import pytest
 
 from tildawn.clock import SystemClock
 from tildawn.errors import HouseUnusable, LedgerBroken
+from tildawn.facts.house import HouseRestored
 from tildawn.facts.signing import SigningKeyMade, SigningKeyRotated
 from tildawn.ids import Ids
 from tildawn.ledger.checkpoint import check_checkpoint, parse_checkpoint
@@ -131,6 +132,29 @@ def test_a_change_without_the_word_of_both_is_refused(signed: Open) -> None:
                 ring.take(at, data)
     with pytest.raises(LedgerBroken, match="there was one before"):
         ring.take(99, SigningKeyMade(public=other))
+
+
+def test_a_restored_house_signs_under_its_new_name(signed: Open) -> None:
+    """Its log is another one from there on; checkpoints of before keep their origin."""
+    ledger = signed()
+    before = ledger.checkpoint()
+    said = HouseRestored(
+        name="anew", from_name=ledger.name, from_size=9, from_root="", epoch=1, source="ledger"
+    )
+    ledger.append_now([ledger.draft(said)])
+
+    ring = _ring(ledger)
+    old = ring.at(parse_checkpoint(before.text).size)
+    new = ring.at(ledger.next_seq)
+    assert old is not None
+    assert new is not None
+    assert (old.origin, new.origin) == (f"tildawn/{ledger.name}", "tildawn/anew")
+    assert (old.public, new.begin) == (new.public, ledger.next_seq)
+    with ledger.read() as reader:
+        rows = reader.rows(SigningKeyRow)
+    assert [(row.begin, row.name) for row in rows] == [
+        (span.begin, span.name) for span in ring.spans
+    ]
 
 
 def test_only_the_holder_of_the_pen_rotates(signed: Open) -> None:

@@ -2,8 +2,8 @@
 
 What it is not: a private key; `tildawn.ledger.signing` has that.
 
-A key is made or changed by a fact; it signs for the trees that hold this fact, up to those that
-hold the next one.  The ledger needs this for itself, so it declares the projection itself.
+A key is made or changed by a fact, and named anew by a restore; it signs for the trees that hold
+this fact, up to those that hold the next one.  The ledger needs this for itself, so it declares the projection itself.
 """
 
 from base64 import b64decode
@@ -15,7 +15,7 @@ import msgspec
 
 from tildawn.errors import LedgerBroken
 from tildawn.facts.fact import Fact, FactData, Registry
-from tildawn.facts.house import HouseFounded
+from tildawn.facts.house import HouseFounded, HouseRestored
 from tildawn.facts.signing import SigningKeyMade, SigningKeyRotated
 from tildawn.ledger.checkpoint import origin_of
 from tildawn.ledger.fold import Change, Get, Projection, Put, Row, Table
@@ -89,6 +89,11 @@ class Keyring:
         """
         if isinstance(data, HouseFounded):
             self.name = data.name
+        elif isinstance(data, HouseRestored):
+            # The log goes on under another name, so its checkpoints have another origin.
+            self.name = data.name
+            if self.spans:
+                self._add(seq, self.spans[-1].public)
         elif isinstance(data, SigningKeyMade):
             if self.spans:
                 message = f"fact {seq} makes a first signing key, and there was one before"
@@ -118,13 +123,16 @@ def statement(origin: str, said: SigningKeyRotated) -> str:
     return "\n".join(lines) + "\n"
 
 
+_KINDS = (b'"kind":"SigningKey', b'"kind":"HouseFounded"', b'"kind":"HouseRestored"')
+
+
 def may_say_keys(body: bytes) -> bool:
     """Whether a body is worth a look for a keyring; quick, and never wrongly no.
 
     Raises:
         Nothing.
     """
-    return b'"kind":"SigningKey' in body or b'"kind":"HouseFounded"' in body
+    return any(kind in body for kind in _KINDS)
 
 
 def said_of_keys(registry: Registry, body: bytes) -> FactData | None:
@@ -170,6 +178,13 @@ def _found(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     yield Put(msgspec.structs.replace(row, name=cast("HouseFounded", fact.data).name))
 
 
+def _restore(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
+    row, name = get(SigningRow, 0) or _NOBODY, cast("HouseRestored", fact.data).name
+    yield Put(msgspec.structs.replace(row, name=name))
+    if row.public:
+        yield Put(SigningKeyRow(begin=seq + 1, at=fact.at, name=name, public=row.public))
+
+
 def _make(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
     return _next(seq, fact, get, cast("SigningKeyMade", fact.data).public)
 
@@ -191,6 +206,11 @@ SIGNING = Projection(
         Table(name="signing", row=SigningRow, key=("one",)),
         Table(name="signing_key", row=SigningKeyRow, key=("begin",)),
     ),
-    folds={HouseFounded: _found, SigningKeyMade: _make, SigningKeyRotated: _rotate},
+    folds={
+        HouseFounded: _found,
+        HouseRestored: _restore,
+        SigningKeyMade: _make,
+        SigningKeyRotated: _rotate,
+    },
 )
 """A ledger that folds this signs checkpoints; one that does not has no key and no seal."""
