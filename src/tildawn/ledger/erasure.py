@@ -20,7 +20,6 @@ from tildawn.ledger.entry import Entry
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.reader import Reader
 from tildawn.ledger.sqlite.store import SLOTS, run_key
-from tildawn.units import Seq
 
 
 NOTE = "erasing"
@@ -97,7 +96,6 @@ def erase(
     Raises:
         Busy: a reader holds the log back; what is said to be erased is, in the ledger; the same
             command completes it.
-        HouseUnusable: the mirror is lost; it is erased when it joins again.
         OSError: the disk refuses; likewise.
         TildawnError: the ledger takes nothing; nothing was erased.
     """
@@ -110,14 +108,8 @@ def erase(
     ledger.scrub()
     with ledger.read() as reader:
         used = {str(blob) for (blob,) in reader.query("SELECT DISTINCT blob FROM blob_use")}
-        gone = reader.query("SELECT id, erased FROM payload WHERE erased IS NOT NULL")
-    blobs = sorted(_noted(note) - used)
-    for blob in blobs:
+    for blob in sorted(_noted(note) - used):
         ledger.blobs.remove(blob)
-    if ledger.mirror is not None and gone:
-        # All that ever went: a crash before this leaves the mirror as it was.
-        last = Seq(max(int(seq) for _, seq in gone))
-        ledger.mirror.forget({int(one) for one, _ in gone}, blobs, erased=last)
     note.unlink(missing_ok=True)
     sync_folder(note.parent)
 
