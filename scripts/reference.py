@@ -38,6 +38,7 @@ from tildawn.facts import (
 )
 from tildawn.facts.fact import FactData
 from tildawn.runtime.setting import SETTINGS, shown
+from tildawn.runtime.wiring import REGISTRY
 
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
@@ -180,8 +181,15 @@ def comments_of(kind: type[FactData]) -> dict[str, str]:
     return said
 
 
+def payloads_table() -> Iterator[str]:
+    """The lines of docs/reference/payloads.json: the payload fields of each kind, in order."""
+    fields = {name: kind.PAYLOADS for name, kind in REGISTRY.kinds().items()}
+    yield msgspec.json.format(msgspec.json.encode(fields, order="sorted"), indent=1).decode()
+
+
 PAGES = {
     "facts.md": facts_page,
+    "payloads.json": payloads_table,
     "operations.md": operations_page,
     "settings.md": settings_page,
 }
