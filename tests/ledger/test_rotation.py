@@ -15,9 +15,11 @@ from tildawn.facts.signing import SigningKeyMade, SigningKeyRotated
 from tildawn.ids import Ids
 from tildawn.ledger.checkpoint import check_checkpoint, parse_checkpoint
 from tildawn.ledger.keyring import Keyring, SigningKeyRow
+from tildawn.ledger.layout import Layout
 from tildawn.ledger.ledger import Ledger
-from tildawn.ledger.note import Verifier
+from tildawn.ledger.note import Signer, Verifier
 from tildawn.ledger.rotation import rotate_key
+from tildawn.ledger.signing import read_seed
 from tildawn.testing.notebook import SIGNED, note
 from tildawn.units import Seq
 
@@ -75,6 +77,7 @@ from pathlib import Path
 from tildawn.clock import SystemClock
 from tildawn.ids import Ids
 from tildawn.ledger.rotation import rotate_key
+from tildawn.ledger.signing import read_seed
 from tildawn.testing.notebook import SIGNED, open_notebook
 
 def reached(step):
@@ -134,13 +137,15 @@ def test_a_change_without_the_word_of_both_is_refused(signed: Open) -> None:
         ring.take(99, SigningKeyMade(public=other))
 
 
-def test_a_restored_house_signs_under_its_new_name(signed: Open) -> None:
+def test_a_restored_house_signs_under_its_new_name(signed: Open, folder: Path) -> None:
     """Its log is another one from there on; checkpoints of before keep their origin."""
     ledger = signed()
     before = ledger.checkpoint()
+    public = Signer("key", read_seed(Layout(folder).signing_key)).verifier.public.hex()
     said = HouseRestored(
-        name="anew", from_name=ledger.name, from_size=9, from_root="", epoch=1, source="ledger"
-    )
+        name="anew", from_name=ledger.name, from_size=9, from_root="", epoch=1, source="ledger",
+        public=public,
+    )  # fmt: skip
     ledger.append_now([ledger.draft(said)])
 
     ring = _ring(ledger)

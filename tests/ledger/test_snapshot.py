@@ -125,6 +125,15 @@ def test_a_snapshot_that_lost_a_file_is_refused(
         unpack(made, tmp_path)
 
 
+def test_a_manifest_answers_for_itself(ledger: Ledger, shoot: Callable[[], Snapshot]) -> None:
+    """Also what no other file shows, such as which house it is and when it was taken."""
+    path = shoot().folder / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"asked"', b'"night"'))
+
+    with pytest.raises(LedgerBroken, match="does not hash"):
+        read_snapshot(path.parent)
+
+
 def _prove(folder: Path, place: Path) -> None:
     found = read_snapshot(folder)
     unpack(found, place)

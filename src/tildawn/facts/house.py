@@ -83,9 +83,11 @@ class HouseRestored(FactData, frozen=True):
     epoch: int
     #: Where the facts were taken from: ledger, or the name of a snapshot.
     source: str
-    #: Runs that were held because what was left may have happened.
-    held: int = 0
-    #: Payloads that had been erased later, and stay erased.
+    #: The signing key of the house then, 64 hexadecimal digits; empty where there is none.
+    public: str = ""
+    #: Runs with something that may have happened in what was left, and must not happen twice.
+    doubted: int = 0
+    #: Facts behind this one about payloads that had been erased later, and stay erased.
     erased: int = 0
     reason: str = ""
 

@@ -74,12 +74,12 @@ class Keyring:
             Nothing.
         """
         found = [span for span in self.spans if span.begin <= size]
-        return found[-1] if found else None
+        return found[-1] if found and found[-1].public else None
 
     @property
     def newest(self) -> Span | None:
         """The key that signs now."""
-        return self.spans[-1] if self.spans else None
+        return self.spans[-1] if self.spans and self.spans[-1].public else None
 
     def take(self, seq: int, data: FactData) -> None:
         """Learn from a fact; other kinds are passed over.
@@ -90,12 +90,11 @@ class Keyring:
         if isinstance(data, HouseFounded):
             self.name = data.name
         elif isinstance(data, HouseRestored):
-            # The log goes on under another name, so its checkpoints have another origin.
+            # Another log begins; it is signed by the key that its house has then, or by none yet.
             self.name = data.name
-            if self.spans:
-                self._add(seq, self.spans[-1].public)
+            self.spans.append(Span(seq + 1, data.name, data.public))
         elif isinstance(data, SigningKeyMade):
-            if self.spans:
+            if self.newest is not None:
                 message = f"fact {seq} makes a first signing key, and there was one before"
                 raise LedgerBroken(message, seq=seq)
             self._add(seq, data.public)
@@ -123,7 +122,7 @@ def statement(origin: str, said: SigningKeyRotated) -> str:
     return "\n".join(lines) + "\n"
 
 
-_KINDS = (b'"kind":"SigningKey', b'"kind":"HouseFounded"', b'"kind":"HouseRestored"')
+_SPEAKING = (b'"kind":"SigningKey', b'"kind":"HouseFounded"', b'"kind":"HouseRestored"')
 
 
 def may_say_keys(body: bytes) -> bool:
@@ -132,7 +131,7 @@ def may_say_keys(body: bytes) -> bool:
     Raises:
         Nothing.
     """
-    return any(kind in body for kind in _KINDS)
+    return any(kind in body for kind in _SPEAKING)
 
 
 def said_of_keys(registry: Registry, body: bytes) -> FactData | None:
@@ -179,10 +178,10 @@ def _found(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
 
 
 def _restore(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:
-    row, name = get(SigningRow, 0) or _NOBODY, cast("HouseRestored", fact.data).name
-    yield Put(msgspec.structs.replace(row, name=name))
-    if row.public:
-        yield Put(SigningKeyRow(begin=seq + 1, at=fact.at, name=name, public=row.public))
+    said, row = cast("HouseRestored", fact.data), get(SigningRow, 0) or _NOBODY
+    keys = row.keys + int(said.public not in {"", row.public})
+    yield Put(msgspec.structs.replace(row, name=said.name, public=said.public, keys=keys))
+    yield Put(SigningKeyRow(begin=seq + 1, at=fact.at, name=said.name, public=said.public))
 
 
 def _make(seq: Seq, fact: Fact, get: Get) -> Iterable[Change]:

@@ -24,6 +24,11 @@ class Layout:
         #: A log in the layout of tlog-tiles: segments with their manifests.
         self.archive = folder / "archive"
         self.snapshots = folder / "snapshots"
+        #: What restores put aside, and a restore that is being made.
+        self.aside = folder / "aside"
+        self.restoring = folder / "restoring"
+        #: Says that a restore is decided, and not finished.
+        self.restore_mark = folder / "marks" / "restore"
         #: The projections folded a second time, to compare with.
         self.shadow = folder / "shadow.db"
         #: Space that is given back when the disk is full.

@@ -25,7 +25,7 @@ from tildawn.ledger.keys import digester
 from tildawn.ledger.mirror import Wish
 from tildawn.ledger.notary import Notary
 from tildawn.ledger.note import Note
-from tildawn.ledger.opening import Opened, Setup, name_in, note_founded, open_house
+from tildawn.ledger.opening import Opened, Setup, laid, name_in, note_founded, open_house
 from tildawn.ledger.pen import boot_id
 from tildawn.ledger.request import Done, Inside, Request
 from tildawn.ledger.secret import Secrets
@@ -441,9 +441,7 @@ class Ledger:
         made = () if notary is None else notary.prepare(store.database)
         self.epoch = Epoch(store.epoch + 1)
         last = self._opened.last
-        self.unclean = bool(last) and not isinstance(
-            self._setup.registry.decode(last).data, PenLaid
-        )
+        self.unclean = bool(last) and not laid(last, self._setup.registry)
         entries: list[Entry] = []
         if not last:
             entries.append(self.draft(HouseFounded(name=self._setup.ids.new())))
@@ -476,7 +474,7 @@ class Ledger:
     def _look(self) -> None:
         """Name and epoch of a house that is only read."""
         with self.read() as reader:
-            _, body = reader.fact(Seq(0))
+            _, body = reader.fact(reader.naming())
             self.name = name_in(body, self._setup.registry)
             self.epoch = reader.head().epoch
 

@@ -11,7 +11,7 @@ import msgspec
 from tildawn.clock import Clock
 from tildawn.errors import HouseTooNew, HouseUnusable, LedgerBroken
 from tildawn.facts.fact import FactData, Registry
-from tildawn.facts.house import HouseFounded
+from tildawn.facts.house import HouseFounded, HouseRestored, PenLaid
 from tildawn.ids import Ids
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import Blobs
@@ -27,6 +27,7 @@ from tildawn.ledger.snapshot import Snapshot, take
 from tildawn.ledger.sqlite.door import Door, open_to_read, open_to_write
 from tildawn.ledger.sqlite.store import Store
 from tildawn.ledger.sqlite.tail import ends
+from tildawn.ledger.swap import decided, finish
 from tildawn.units import Seq
 
 
@@ -132,15 +133,26 @@ def open_house(folder: Path, setup: Setup, *, write: bool) -> Opened:
         raise
 
 
-def name_in(body: bytes, registry: Registry) -> str:
-    """The name that the first fact gave a house.
+def laid(body: bytes, registry: Registry) -> bool:
+    """Whether a last fact says that the pen was laid down in order.
+
+    A restore is no death: what was going on is put back, and counts against nobody.
 
     Raises:
-        LedgerBroken: the fact founds no house.
+        msgspec.DecodeError: it says nothing.
+    """
+    return isinstance(registry.decode(body).data, PenLaid | HouseRestored)
+
+
+def name_in(body: bytes, registry: Registry) -> str:
+    """The name that a fact gave a log: the first one, or the one of the last restore.
+
+    Raises:
+        LedgerBroken: the fact gives none.
     """
     data = registry.decode(body).data
-    if not isinstance(data, HouseFounded):
-        message = "the first fact does not found a house"
+    if not isinstance(data, HouseFounded | HouseRestored):
+        message = "no fact says what the house is called"
         raise LedgerBroken(message, seq=0)
     return data.name
 
@@ -163,6 +175,9 @@ def note_founded(layout: Layout, name: str) -> None:
 
 
 def _to_read(layout: Layout, setup: Setup) -> Opened:
+    if decided(layout) is not None:
+        message = f"a restore of {layout.folder} was cut off, and is finished by who writes next"
+        raise HouseUnusable(message, hint="tildawn up")
     if not layout.database.exists():
         message = f"there is no house in {layout.folder}"
         raise HouseUnusable(message, hint="tildawn init")
@@ -173,6 +188,7 @@ def _to_read(layout: Layout, setup: Setup) -> Opened:
 
 
 def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
+    _finish_restore(layout)
     _refuse_lost(layout, setup.mirror)
     # A crash between the key and the first fact leaves a key without a ledger; it is used then.
     if not layout.database.exists():
@@ -197,6 +213,14 @@ def _with_pen(layout: Layout, setup: Setup, pen: Pen) -> Opened:
     except BaseException:
         door.close()
         raise
+
+
+def _finish_restore(layout: Layout) -> None:
+    try:
+        finish(layout)
+    except OSError as error:
+        message = f"a restore cannot be finished: {error.filename}: {error.strerror}"
+        raise HouseUnusable(message, hint="look at the disk, then try again") from error
 
 
 def _checked(opened: Opened, setup: Setup, door: Door) -> Opened:
@@ -226,7 +250,7 @@ def _with_mirror(opened: Opened, store: Store, setup: Setup, wish: Wish) -> None
     except BaseException:
         mirror.close()
         raise
-    opened.first, opened.last = ends(store.database)
+    opened.first, opened.last = ends(store.database, opened.archive)
     store.twin = mirror if wish.mode == "sync-degrade" else None
 
 

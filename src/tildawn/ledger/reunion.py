@@ -11,7 +11,7 @@ import msgspec
 from tildawn.errors import HouseTooNew, LedgerBroken, TildawnError
 from tildawn.facts.erasure import PayloadErased
 from tildawn.facts.fact import Fact, Payload, RawFact, Registry, digest_of
-from tildawn.facts.house import PenTaken
+from tildawn.facts.house import HouseRestored, PenTaken
 from tildawn.facts.mirror import MirrorPrevailed
 from tildawn.ledger.blobs import Blobs, read_blob
 from tildawn.ledger.chain import Frontier, link
@@ -115,7 +115,7 @@ def take_back(store: Store, shelf: Shelf, registry: Registry, *, blobs: Blobs) -
     for held in shelf.batches(begin):
         for entry in tail.entries(held, max(begin - held.first, 0)):
             entries.append(entry)
-            if isinstance(entry.fact.data, PenTaken):
+            if isinstance(entry.fact.data, PenTaken | HouseRestored):
                 epoch = Epoch(max(epoch, entry.fact.data.epoch))
         if len(entries) >= TAKE_FACTS:
             _commit(store, entries, epoch)

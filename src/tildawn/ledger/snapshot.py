@@ -138,6 +138,27 @@ def snapshots_holding(layout: Layout, seq: int) -> list[Snapshot]:
     return [one for one in snapshots(layout) if one.manifest.size > seq]
 
 
+def strays(layout: Layout) -> list[Path]:
+    """Folders among the snapshots that count for nothing, and may still hold what was erased.
+
+    Raises:
+        Nothing.
+    """
+    sound = {one.folder for one in snapshots(layout)}
+    return sorted(
+        path for path in layout.snapshots.glob("*") if path.is_dir() and path not in sound
+    )
+
+
+def asides(layout: Layout) -> list[Path]:
+    """The houses that restores have put aside, oldest first.
+
+    Raises:
+        Nothing.
+    """
+    return sorted(path for path in layout.aside.glob("*") if path.is_dir())
+
+
 def snapshot_taken(snapshot: Snapshot, *, reason: str = "") -> SnapshotTaken:
     """The fact about a snapshot.
 
@@ -220,6 +241,8 @@ def _take(layout: Layout, making: Path, clock: Clock, build: str, why: str) -> S
         message = "the copy does not verify to the head that the ledger had"
         raise LedgerBroken(message, seq=said.size)
     (making / DATABASE).unlink()
+    # What left the database; who reads it compares it with the leaf that the database has.
+    link_tree(layout.archive, making / layout.archive.name)
     damaged = _keep_blobs(layout.blobs, making / "blobs", copied.blobs)
     manifest = Manifest(
         format=FORMAT, house=_text(layout.founded).strip(), taken_at=taken_at, why=why,
@@ -340,6 +363,20 @@ def second_name(source: Path, target: Path) -> None:
             raise
         shutil.copyfile(source, target)
         sync_file(target)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Give every file below a folder a second name below another one; durable.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for folder, _, names in os.walk(source):
+        place = target / Path(folder).relative_to(source)
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in names:
+            second_name(Path(folder) / name, place / name)
+        sync_folder(place)
 
 
 def _remove(folder: Path) -> None:

@@ -21,6 +21,15 @@ class State(StrEnum):
 _EXIT = {State.PROVEN: 0, State.BROKEN: 4, State.NOT_PROVABLE: 3}
 
 
+def exit_code_of(state: State) -> int:
+    """0 proven, 4 broken, 3 not provable.
+
+    Raises:
+        Nothing.
+    """
+    return _EXIT[state]
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a check.
 

@@ -50,6 +50,9 @@ def verify(
         Nothing.
     """
     layout = Layout(Path(folder))
+    if layout.restore_mark.exists():
+        what = "a restore was cut off, and is finished by who writes next"
+        return Verdict(state=State.NOT_PROVABLE, what=what)
     if not layout.database.is_file():
         if layout.founded.exists():
             return Verdict(state=State.BROKEN, what=f"{layout.database} is gone")

@@ -122,6 +122,7 @@ def erase_everywhere(
         keeper.take(ledger, "erasure")
         keeper.drop(ledger, old, "erasure")
         did += [f"snapshot {one.name}" for one in old]
+    did += keeper.drop_others(ledger, "erasure")
     if ledger.mirror is not None:
         # Last, because a lost mirror refuses; it forgets when it joins, or when the house opens.
         did += [

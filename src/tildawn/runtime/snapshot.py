@@ -3,6 +3,7 @@
 What it is not: the copy itself; `tildawn.ledger.snapshot` makes it and proves it.
 """
 
+import shutil
 from collections.abc import Iterable
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -14,8 +15,18 @@ from tildawn.clock import Clock
 from tildawn.facts.house import SnapshotDropped
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.restore import LEFT
 from tildawn.ledger.retention import due, retained
-from tildawn.ledger.snapshot import Snapshot, drop, newest_snapshot, snapshot_taken, snapshots, take
+from tildawn.ledger.snapshot import (
+    Snapshot,
+    asides,
+    drop,
+    newest_snapshot,
+    snapshot_taken,
+    snapshots,
+    strays,
+    take,
+)
 from tildawn.projections.house import HouseRow
 from tildawn.runtime.setting import LedgerSettings, Settings
 from tildawn.runtime.version import BUILD
@@ -92,6 +103,27 @@ class Keeper:
             daily=self._kept.snapshots_daily, weekly=self._kept.snapshots_weekly,
         )  # fmt: skip
         return self.drop(ledger, (one for one in there if one.manifest.taken_at not in stay), "age")
+
+    def drop_others(self, ledger: Ledger, why: str) -> tuple[str, ...]:
+        """Remove what may hold old content and is no snapshot; its names.
+
+        That is what restores have put aside, here and in the mirror, and folders among the
+        snapshots that count for nothing.  The fact comes first, as in `drop`.
+
+        Raises:
+            OSError: the disk refuses.
+            TildawnError: the ledger refuses.
+        """
+        mirror = ledger.mirror.wish.folder if ledger.mirror is not None else None
+        left = sorted(mirror.glob(f"{LEFT}*")) if mirror is not None else []
+        rest = [*strays(self._layout), *asides(self._layout), *left]
+        names = tuple(f"{path.parent.name}/{path.name}" for path in rest)
+        if rest:
+            facts = [SnapshotDropped(name=name, why=why) for name in names]
+            ledger.append_now([ledger.draft(fact) for fact in facts])
+        for path in rest:
+            shutil.rmtree(path)
+        return names
 
     def turn(self, ledger: Ledger) -> bool:
         """What a night asks for: a snapshot where one is due, and an end of old ones; blocks.

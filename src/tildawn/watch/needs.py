@@ -31,6 +31,7 @@ _QUESTIONS = {
     "unknown-task": "Its code is not here. Try again when it is?",
     "payload-erased": "A value that it needs was erased. End it?",
     "recorded-twice": "Its code recorded one place twice. Which way on?",
+    "restored": "The house went back, and nobody can read what it did since. Shall it go on?",
     "paused": "Paused. Shall it go on?",
     "run-failed": "It failed again and again. Try once more?",
     "budget-spent": "The budget does not allow its next call. Raise it?",

@@ -29,3 +29,42 @@ def test_a_snapshot_is_taken_while_the_house_is_held(program: Any) -> None:
     made = program.ask("snapshot")
 
     assert program.ask("snapshot", "--list")["snapshots"] == [made]
+
+
+def test_a_house_goes_back_as_it_is_typed(shell: Any, total: str) -> None:
+    """The plan first, then a question; what is left is named with its folder."""
+    shell.ask("enqueue", total, "shops=3")
+    facts = shell.ask("status")["facts"]
+    run = shell.ask("enqueue", total, "shops=4")["run"]
+
+    planned = shell("restore", "--to", str(facts), "--plan").out
+    done = shell("restore", "--to", str(facts), "--yes", "--reason", "a wrong plan")
+
+    assert f"Would go back to {facts} facts" in planned
+    assert "1 runs were accepted since then" in planned
+    assert f"Went back to {facts} facts" in done.out
+    assert "aside" in done.out
+    assert run not in {one["run"] for one in shell.ask("runs")["runs"]}
+    assert shell.ask("verify")["state"] == "proven"
+
+
+def test_a_point_behind_the_end_is_refused(shell: Any, total: str) -> None:
+    """With a word about what there is, and exit code 2."""
+    shell.ask("enqueue", total, "shops=3")
+
+    said = shell("restore", "--to", "100000", "--yes", code=2)
+
+    assert "the last one is" in said.err
+    assert "--to latest" in shell("restore", code=2).err
+
+
+def test_a_drill_says_what_it_proved(shell: Any, total: str) -> None:
+    """Exit code 3 where there is nothing to try, 0 where it was tried."""
+    shell.ask("enqueue", total, "shops=3")
+    assert "there is no snapshot" in shell("restore", "drill", code=3).out
+    shell("snapshot")
+
+    said = shell("restore", "drill", "--seed", "5").out
+
+    assert "Proven in" in said
+    assert "seed 5" in said

@@ -56,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "snapshot": ("snapshot", "Take a snapshot of the house now, or list those there are."),
     "import": ("legacy", "Seal an old log, and say what was outside its chain."),
     "mirror": ("mirror", "Say how the second copy of the ledger stands, verify or use it."),
+    "restore": ("snapshot", "Go back to an earlier state, or prove with a drill that you could."),
     "doctor": ("house", "Examine what a night rests on, and say what to do."),
     "plan": ("plan", "Check a plan, show what it would do, or print its schema."),
     "sim": ("sim", "Serve the simulated provider."),

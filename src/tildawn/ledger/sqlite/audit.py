@@ -6,7 +6,7 @@ A long check must not hold back the write-ahead log: facts are read in many shor
 transactions, which is sound because they never change; the last one compares head and tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import apsw
 
@@ -39,9 +39,18 @@ class Audit:
     """One check; `run` it once."""
 
     def __init__(
-        self, layout: Layout, registry: Registry, projections: Sequence[Projection]
+        self,
+        layout: Layout,
+        registry: Registry,
+        projections: Sequence[Projection],
+        *,
+        missing: Container[str] = (),
     ) -> None:
-        """Take the house; nothing is opened yet."""
+        """Take the house; nothing is opened yet.
+
+        ``missing`` are blobs that are known to be gone, and held against nobody.
+        """
+        self._missing = missing
         self._layout = layout
         self._registry = registry
         self._projections = projections
@@ -77,7 +86,9 @@ class Audit:
             elif 0 in seals.due:
                 seals.at(0, EMPTY_ROOT)
             if not hashes_only:
-                self._content = Content(self._layout, self._registry, self._projections)
+                self._content = Content(
+                    self._layout, self._registry, self._projections, missing=self._missing
+                )
             while True:
                 with database:
                     if self._head(database)[0] - self._frontier.size <= LAST_FACTS:

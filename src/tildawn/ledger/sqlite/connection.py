@@ -129,7 +129,8 @@ def connect(path: Path, *, vfs: str = "", write: bool) -> Database:
     check_version(apsw.sqlite_lib_version())
     flags = apsw.SQLITE_OPEN_READONLY
     if write:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        # A restore attaches its source by an address that says "read only".
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
     try:
         made = apsw.Connection(str(path), flags=flags, vfs=vfs or None, statementcachesize=256)
         database = cast("Database", made)

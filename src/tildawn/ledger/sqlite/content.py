@@ -4,7 +4,7 @@ What it is not: the hashes; `tildawn.ledger.sqlite.audit` has checked those befo
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import cast
 
 import msgspec
@@ -12,12 +12,13 @@ import msgspec
 from tildawn.errors import HouseTooNew, LedgerBroken, TildawnError, UnknownName
 from tildawn.facts.erasure import PayloadErased
 from tildawn.facts.fact import INTEGER_MAX, Fact, RawFact, Registry, digest_of
-from tildawn.facts.house import HouseFounded, PenTaken
+from tildawn.facts.house import HouseFounded, HouseRestored, PenTaken
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import read_blob
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.connection import Columns, Database
+from tildawn.ledger.sqlite.naming import naming
 from tildawn.ledger.sqlite.projector import Memory
 from tildawn.ledger.sqlite.store import SLOTS, run_key
 from tildawn.units import Seq
@@ -33,14 +34,20 @@ class Content:
     """Takes facts in order; keeps what the tables must equal."""
 
     def __init__(
-        self, layout: Layout, registry: Registry, projections: Sequence[Projection]
+        self,
+        layout: Layout,
+        registry: Registry,
+        projections: Sequence[Projection],
+        *,
+        missing: Container[str] = (),
     ) -> None:
-        """Begin before the first fact.
+        """Begin before the first fact; ``missing`` blobs are not looked for.
 
         Raises:
             BadValue: the projections do not fit together.
         """
         self.memory = Memory(projections)
+        self._missing = missing
         self.unknown: list[str] = []
         self._registry = registry
         self._blobs = layout.blobs
@@ -49,7 +56,7 @@ class Content:
         self._runs = self._run_facts = 0
         #: Payloads that are gone, by the position that is said to have erased them.
         self._gone: dict[int, set[int]] = {}
-        self._epoch = 0
+        self._epoch = self._naming = 0
         self._encode = msgspec.json.Encoder(order="sorted").encode
         self._decode = msgspec.json.Decoder(float_hook=_no_float).decode
 
@@ -99,6 +106,11 @@ class Content:
             raise LedgerBroken(message)
         if self._gone:
             raise _unsaid(min(map(min, self._gone.values())) // SLOTS)
+        if naming(database) != self._naming:
+            message = (
+                f"fact {self._naming} names the log, and the ledger says fact {naming(database)}"
+            )
+            raise LedgerBroken(message, seq=self._naming)
         self._check_kinds(database)
         self._check_runs(database)
         sql = "SELECT max(id) FROM payload"
@@ -108,7 +120,8 @@ class Content:
             message = f"there is a payload of fact {last // SLOTS}, which is not there"
             raise LedgerBroken(message, seq=size)
         for (blob,) in database.execute("SELECT DISTINCT blob FROM blob_use").fetchall():
-            self._check_blob(blob)
+            if blob not in self._missing:
+                self._check_blob(blob)
 
     def _check_form(self, seq: int, body: bytes) -> tuple[str, int]:
         """Whether the body is canonical; its kind and version as they were written."""
@@ -144,6 +157,12 @@ class Content:
                 message = f"epoch {data.epoch} follows epoch {self._epoch}"
                 raise LedgerBroken(message, seq=seq)
             self._epoch = data.epoch
+        elif isinstance(data, HouseRestored):
+            # The pen goes on behind the highest epoch that was seen anywhere.
+            if data.epoch < self._epoch:
+                message = f"a restore goes on from epoch {data.epoch}, after epoch {self._epoch}"
+                raise LedgerBroken(message, seq=seq)
+            self._epoch, self._naming = data.epoch, seq
 
     def _check_payloads(self, seq: int, fact: Fact, payloads: dict[int, Columns]) -> None:
         for slot, name in enumerate(type(fact.data).PAYLOADS):
@@ -155,6 +174,8 @@ class Content:
                 message = f"the payload {name!r} of fact {seq} is missing"
                 raise LedgerBroken(message, seq=seq)
             salt, text, blob, erased = row
+            if blob is not None and blob in self._missing:
+                continue
             if blob is not None and text is None:
                 text = self._blob(seq, blob)
             if text is None:

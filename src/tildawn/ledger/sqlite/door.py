@@ -77,7 +77,7 @@ def open_to_write(
             keep()
         migrate(door.database)
         door.checked_from = check_tail(door.database)
-        door.first, door.last = ends(door.database)
+        door.first, door.last = ends(door.database, archive)
         door.unknown = _unknown(door.database, registry)
         if not door.unknown:
             rebuild(door.database, projections, registry, archive=archive)

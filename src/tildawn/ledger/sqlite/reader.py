@@ -17,6 +17,7 @@ from tildawn.ledger.fold import Row
 from tildawn.ledger.note import Note, parse_note
 from tildawn.ledger.sqlite.bodies import Bodies
 from tildawn.ledger.sqlite.connection import Database, Value
+from tildawn.ledger.sqlite.naming import naming
 from tildawn.ledger.sqlite.store import SLOTS, run_key
 from tildawn.ledger.sqlite.tables import Shape
 from tildawn.ledger.sqlite.tree import Tree
@@ -183,6 +184,14 @@ class Reader:
         for (text,) in self._database.execute(sql, (bound,)):
             return parse_note(text)
         return None
+
+    def naming(self) -> Seq:
+        """The position of the fact that names the log.
+
+        Raises:
+            Nothing.
+        """
+        return naming(self._database)
 
     def fact(self, seq: Seq) -> tuple[Fact | RawFact, bytes]:
         """The fact at a position, and its bytes.

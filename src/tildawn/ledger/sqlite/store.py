@@ -34,6 +34,7 @@ from tildawn.ledger.entry import Committed, Outcome, Unmet
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.request import Request
 from tildawn.ledger.sqlite.connection import Database
+from tildawn.ledger.sqlite.naming import known_kinds, note_kind
 from tildawn.ledger.sqlite.projector import Conflict, Projector
 from tildawn.ledger.sqlite.refusal import refusal_of
 from tildawn.ledger.sqlite.seals import keep_seal
@@ -56,7 +57,6 @@ _PAYLOAD = "INSERT INTO payload VALUES (?, ?, ?, ?, NULL)"
 _USE = "INSERT OR IGNORE INTO blob_use VALUES (?, ?)"
 _ERASE = "UPDATE payload SET salt = NULL, text = NULL, blob = NULL, erased = ? WHERE id = ?"
 _FREE = "DELETE FROM blob_use WHERE blob = ? AND seq = ?"
-_KIND = "INSERT OR IGNORE INTO kind VALUES (?, ?, ?)"
 _MARK = "INSERT INTO mark VALUES (?, ?, ?)"
 _HEAD = "UPDATE head SET size = ?, chain = ?, frontier = ?, epoch = ? WHERE one = 1 AND epoch = ?"
 _VERIFIED = "UPDATE verified SET size = ?, chain = ?, frontier = ? WHERE one = 1"
@@ -105,7 +105,7 @@ class Store:
         self._size, self._chain = int(size), bytes(chain)
         self._frontier = Frontier.load(self._size, bytes(packed))
         self.epoch = Epoch(int(epoch))
-        self._kinds = {(str(n), int(v)) for n, v in database.execute("SELECT name, v FROM kind")}
+        self._kinds = known_kinds(database)
         self._saved = (self._size, self._chain, self._frontier.copy())
         self._fresh_kinds: set[tuple[str, int]] = set()
         self._relaxed = False
@@ -388,8 +388,8 @@ class Store:
         return leaf
 
     def _note_kind(self, fact: Fact, seq: int) -> None:
-        self.database.execute(_KIND, (fact.kind, fact.v, seq))
-        self._fresh_kinds.add((fact.kind, fact.v))
+        if note_kind(self.database, fact, seq):
+            self._fresh_kinds.add((fact.kind, fact.v))
 
     def _finish(self, epoch: Epoch | None) -> None:
         """Move the head, check the fence, commit."""

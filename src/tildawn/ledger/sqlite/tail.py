@@ -6,9 +6,11 @@ What it is not: the proof; `tildawn.ledger.verify` checks everything and trusts 
 from hashlib import sha256
 
 from tildawn.errors import LedgerBroken
+from tildawn.ledger.archive import Archive
 from tildawn.ledger.chain import Frontier
-from tildawn.ledger.sqlite.bodies import body_to
+from tildawn.ledger.sqlite.bodies import Bodies, body_to
 from tildawn.ledger.sqlite.connection import Database
+from tildawn.ledger.sqlite.naming import naming
 from tildawn.ledger.sqlite.store import Tip
 from tildawn.units import Seq
 
@@ -42,14 +44,16 @@ def check_tail(database: Database) -> Seq:
     return start.size
 
 
-def ends(database: Database) -> tuple[bytes, bytes]:
-    """The bodies of the first and the last fact, both empty for an empty ledger.
+def ends(database: Database, archive: Archive) -> tuple[bytes, bytes]:
+    """The bodies of the fact that names the log and of the last one, both empty without facts.
 
     Raises:
         apsw.Error: the disk refuses.
+        ArchiveMissing: the first of them has left for an archive that is not there.
     """
-    sql = "SELECT body FROM fact WHERE seq IN (0, (SELECT max(seq) FROM fact)) ORDER BY seq"
-    bodies = [body for (body,) in database.execute(sql)]
+    whole = Bodies(database, archive).whole
+    sql = "SELECT seq, body FROM fact WHERE seq = ? OR seq = (SELECT max(seq) FROM fact)"
+    bodies = [whole(seq, body) for seq, body in database.execute(sql, (naming(database),))]
     return (bodies[0], bodies[-1]) if bodies else (b"", b"")
 
 
