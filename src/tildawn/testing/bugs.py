@@ -20,6 +20,8 @@ from tildawn.ledger.fold import Change, Put
 from tildawn.ledger.mirror import Mirror, State
 from tildawn.ledger.request import Request
 from tildawn.ledger.shelf import Shelf
+from tildawn.ledger.sqlite import door, migrate
+from tildawn.ledger.sqlite.connection import Database
 from tildawn.ledger.sqlite.projector import Projector
 from tildawn.ledger.sqlite.store import Store
 from tildawn.projections.step import STEP, StepRow
@@ -220,6 +222,26 @@ def nobody_joins_the_mirror() -> Generator[None]:
         yield
 
 
+@contextmanager
+def migrates_in_pieces() -> Generator[None]:
+    """Each statement of a migration commits by itself, and its number comes first.
+
+    Raises:
+        Nothing.
+    """
+
+    def pieces(database: Database) -> None:
+        have = migrate.schema_of(database)
+        for number, sql in migrate.scripts():
+            if number > have:
+                database.pragma("user_version", number)
+                for _ in database.execute(sql):
+                    pass
+
+    with patch.object(door, "migrate", pieces):
+        yield
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "answer-before-commit": answer_before_commit,
     "answer-before-mirror": answer_before_mirror,
@@ -227,6 +249,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "commit-without-sync": commit_without_sync,
     "fold-skips": fold_skips,
     "key-per-attempt": key_of_its_own_for_each_attempt,
+    "migrates-in-pieces": migrates_in_pieces,
     "never-means-again": never_means_again,
     "nobody-joins-the-mirror": nobody_joins_the_mirror,
     "refused-leaves-trace": refused_leaves_trace,

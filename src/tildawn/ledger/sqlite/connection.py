@@ -77,6 +77,11 @@ class Database(Protocol):
         """How many rows the last statement changed."""
         ...
 
+    @property
+    def system_errno(self) -> int:
+        """The number of the system's last error here."""
+        ...
+
     def pragma(self, name: str, value: Any = ..., /) -> Any:
         """Read or set one pragma."""
         ...

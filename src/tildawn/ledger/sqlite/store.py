@@ -38,6 +38,7 @@ from tildawn.ledger.sqlite.naming import known_kinds, note_kind
 from tildawn.ledger.sqlite.projector import Conflict, Projector
 from tildawn.ledger.sqlite.refusal import refusal_of
 from tildawn.ledger.sqlite.seals import keep_seal
+from tildawn.ledger.sqlite.trouble import doubt, later, no_room
 from tildawn.ledger.twin import Batch, Part, PayloadRow, Twin
 from tildawn.units import Epoch, Seq
 
@@ -66,8 +67,6 @@ _REFUSALS = (
     apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError, apsw.SQLError,
     apsw.BindingsError,
 )  # fmt: skip
-#: What may go away by itself, where nothing is lost by waiting.
-_LATER = (apsw.BusyError, apsw.LockedError, apsw.FullError)
 
 
 class Tip(msgspec.Struct, frozen=True):
@@ -161,10 +160,10 @@ class Store:
         try:
             with self.database:
                 self.database.execute(_VERIFIED, (tip.size, tip.chain, tip.frontier))
-        except _LATER:
-            return  # an older point costs the next opening some time, no more
         except apsw.Error as error:
-            raise _doubt(error) from error
+            if later(error, self.database):
+                return  # an older point costs the next opening some time, no more
+            raise doubt(error) from error
 
     def checkpoint(self, *, truncate: bool = False) -> bool:
         """Move the write-ahead log into the database.
@@ -180,10 +179,10 @@ class Store:
         mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
         try:
             log, moved = self.database.wal_checkpoint(mode=mode)
-        except _LATER:
-            return False
         except apsw.Error as error:
-            raise _doubt(error) from error
+            if later(error, self.database):
+                return False
+            raise doubt(error) from error
         done = moved >= log
         if done:
             self.wal_pages = 0
@@ -443,23 +442,19 @@ class Store:
 
     def _translated(self, error: Exception) -> TildawnError | Conflict:
         """What an error inside the transaction means."""
-        if isinstance(error, apsw.FullError):
-            return StoreFull(hint="free some space; work resumes by itself")
+        full = no_room(error, self.database)
+        if full is not None:
+            return full
         if isinstance(error, apsw.BusyError | apsw.LockedError):
             message = "another program is writing to the database of the house"
             return Busy(message, hint="end the program that has the file open")
         if isinstance(error, apsw.Error) and not isinstance(error, _REFUSALS):
-            return _doubt(error)
+            return doubt(error)
         return Conflict(str(error))
 
     def _count_pages(self, database: Database, name: str, pages: int) -> int:
         self.wal_pages = pages
         return apsw.SQLITE_OK
-
-
-def _doubt(error: Exception) -> CommitInDoubt:
-    message = f"the disk failed while committing: {error}"
-    return CommitInDoubt(message, hint="start again; the tail of the ledger is checked then")
 
 
 def run_key(run: str) -> bytes:
