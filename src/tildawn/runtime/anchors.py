@@ -142,6 +142,10 @@ class Anchors:
             _log.exception("anchor %s was not asked", keeping.name)
             stands = None
         every = keeping.place.every
+        if stands is not None and stands.state not in {"anchored", keeping.state}:
+            tell = _log.error if stands.state == "broken" else _log.warning
+            tell("anchor %s: %s", keeping.name, stands.text)
+        keeping.state = "" if stands is None else stands.state
         if stands is None or stands.state != "anchored":
             wait = min(FIRST_WAIT << min(keeping.failures, 20), every)
             keeping.failures += 1
@@ -245,8 +249,6 @@ class Anchors:
     ) -> Standing:  # fmt: skip
         stands = _fell(keeping, error)
         if row is None or row.state != stands.state:
-            tell = _log.error if stands.state == "broken" else _log.warning
-            tell("anchor %s: %s", keeping.name, error.message)
             reason = self._said(error.message)
             assert reason is not None, "an error has a message"
             said = facts.AnchorFailed(
@@ -279,6 +281,8 @@ class _Keeping:
         self.task: asyncio.Task[None] | None = None
         self.due = Micros(0)
         self.failures = 0
+        #: What came of the last try, so that a log says it once.
+        self.state = ""
 
 
 def claim_of(ledger: Ledger) -> Claim | None:

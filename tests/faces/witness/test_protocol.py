@@ -97,6 +97,18 @@ async def test_nothing_is_proved_from_an_empty_tree(serve: Serve) -> None:
     assert (proved.status, empty.status) == (422, 422)
 
 
+async def test_a_restored_ledger_comes_under_its_new_name(serve: Serve) -> None:
+    """A restore is a shorter ledger: under the old name a fork, under a new one a log of its own."""
+    before, after = GrowingLog(9), GrowingLog(6, origin="tildawn/b")
+    async with serve(before.signer.verifier) as witness:
+        await witness.post(submission(before, 0))
+        assert (await witness.post(submission(before, 0, 6))).body == b"9\n"
+        assert (await witness.post(submission(after, 0))).status == 404
+    async with serve(before.signer.verifier, after.signer.verifier) as witness:
+        assert (await witness.post(submission(after, 0))).status == 200
+        assert (await witness.post(submission(before, 0, 6))).body == b"9\n"
+
+
 async def test_an_unknown_log_is_not_found(serve: Serve) -> None:
     """A witness serves whom it was told to; also a restored house, until its owner says so."""
     async with serve() as witness:

@@ -110,6 +110,7 @@ async def test_an_answer_that_was_lost_is_found_the_next_time(
         asked = asyncio.ensure_future(anchors.now())
         if kind != "file":
             await place.reached()
+            await home.clock.sleepers()  # the limit runs
             home.clock.advance(LIMIT)
         assert (await one(asked)).state == "failed"
         place.mend()
@@ -134,6 +135,7 @@ async def test_a_place_that_hangs_holds_nothing_up(
         place.hang()
         asked = asyncio.ensure_future(anchors.now())
         await place.reached()
+        await home.clock.sleepers()  # the limit runs
         await anchors.turn()  # waits for nothing
         home.ledger.append_now([home.ledger.draft(ClockJumped(by_ms=2))])
         if kind != "file":

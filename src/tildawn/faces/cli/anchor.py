@@ -62,8 +62,10 @@ def now(names: tuple[str, ...]) -> int:
 def _now(asked: anchors.Asked) -> Iterator[str]:
     for one in asked.standings:
         yield f"{one.anchor}: {_words(one)}"
-    if asked.exit_code:
-        yield f"Not everywhere. {_sentence(asked)}"
+    if not asked.standings:
+        yield f"{asked.what}."
+    elif asked.exit_code:
+        yield f"Not everywhere: {asked.what}."
 
 
 @anchor.command(help=anchors.VERIFY.help)
@@ -79,14 +81,11 @@ def _verified(asked: anchors.Asked) -> Iterator[str]:
     for one in asked.standings:
         yield f"{one.anchor}: {_words(one)}"
     head = {0: "Proven", 4: "Broken"}.get(asked.exit_code, "Not provable")
-    yield f"{head}: {_sentence(asked)}"
+    yield f"{head}: {one_line(asked.what, 500)}."
+    if asked.standings:
+        yield f"Keep in mind: {asked.note}."
     if asked.exit_code == 4:  # noqa: PLR2004 - broken
         yield "Nothing was changed. Next: copy the house away and keep it"
-
-
-def _sentence(asked: anchors.Asked) -> str:
-    what = one_line(asked.what, 500)
-    return what[:1].upper() + what[1:] + "." if asked.exit_code == 0 else f"{what}."
 
 
 def _words(one: anchors.Standing) -> str:

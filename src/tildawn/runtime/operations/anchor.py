@@ -49,7 +49,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     standings: tuple[Standing, ...]
     #: Of the newest checkpoint, 0 for none.
     facts: int
+    #: What it comes to, or why nobody was asked.
     what: str
+    #: What these places cannot prove.
+    note: str = ALONE
     exit_code: int
 
 
@@ -104,7 +107,14 @@ def _told(house: House, standings: tuple[Standing, ...]) -> Asked:
         return Asked(standings=(), facts=size, what=what, exit_code=3)
     codes = {one.exit_code for one in standings}
     code = 4 if 4 in codes else max(codes)  # noqa: PLR2004 - broken outweighs missing
-    return Asked(standings=standings, facts=size, what=ALONE, exit_code=code)
+    return Asked(standings=standings, facts=size, what=_WHAT[code], exit_code=code)
+
+
+_WHAT = {
+    0: "every place has seen the beginning of this ledger",
+    3: "not every place could say that it has seen the beginning of this ledger",
+    4: "a place has seen a longer or another ledger",
+}
 
 
 def _key(reader: Reader) -> str:
