@@ -37,7 +37,7 @@ _WHO = "Tildawn"
 _PROGRAM = "git"
 
 _ALWAYS = (
-    "core.hooksPath=/dev/null", "commit.gpgSign=false", "push.gpgSign=false", "gc.auto=0",
+    "core.hooksPath=/dev/null", "push.gpgSign=false", "gc.auto=0",
     "maintenance.auto=false", "core.fsync=all", "core.fsyncMethod=fsync", "core.askPass=",
     "credential.interactive=false", "advice.detachedHead=false",
 )  # fmt: skip
