@@ -62,6 +62,7 @@ WORKLOADS = (
     Workload(name="help", title="tildawn --help"),
     Workload(name="growth", title="a step in a long house", houses=True),
     Workload(name="verifying", title="proving a long ledger", rounds=3, houses=True),
+    Workload(name="snapshot", title="a copy of a long ledger, and the way back", rounds=3, houses=True),
     Workload(name="recovery", title="start after a crash in a long house", rounds=3, houses=True),
     Workload(name="sleepers", title="a house full of sleepers", rounds=3, houses=True),
 )  # fmt: skip
@@ -202,6 +203,19 @@ BARS = (
     Bar(
         workload="verifying", figure="whole_s", unit="s",
         title="the same with canonical form, payloads and projections",
+    ),
+    Bar(
+        workload="snapshot", figure="snapshot_s", unit="s", limit=10,
+        title="snapshot of 1,000,000 facts, verified and compressed",
+    ),
+    Bar(workload="snapshot", figure="packed_mb", unit="MB", title="its size, compressed"),
+    Bar(
+        workload="snapshot", figure="restore_s", unit="s", limit=30,
+        title="restore of 1,000,000 facts from the ledger itself, proven",
+    ),
+    Bar(
+        workload="snapshot", figure="unpack_s", unit="s", limit=30,
+        title="the same from a snapshot",
     ),
     Bar(
         workload="recovery", figure="first_step_s", unit="s", limit=1.5,
