@@ -26,7 +26,7 @@ from tildawn.ledger.layout import Layout
 from tildawn.ledger.note import Signer
 from tildawn.ledger.opening import Setup
 from tildawn.ledger.signing import read_seed
-from tildawn.ledger.snapshot import DATABASE, snapshots
+from tildawn.ledger.snapshot import DATABASE, link_tree, snapshots
 from tildawn.ledger.source import Point, Source, choose
 from tildawn.ledger.sqlite.audit import Audit
 from tildawn.ledger.sqlite.prefix import Left, Prefix
@@ -161,7 +161,7 @@ def restore(layout: Layout, setup: Setup, wish: Wish, carry: Carry) -> Restored:
 def _make(
     layout: Layout, setup: Setup, source: Source, wish: Wish, carry: Carry
 ) -> tuple[HouseRestored, tuple[str, ...]]:
-    """Make the new database, verified and durable; the house gets blobs that it lacks, no more."""
+    """Make the new database, verified and durable; the house gets blobs and segments that it lacks."""
     blobs, drafts = Blobs(layout.blobs, setup.clock), Drafts(setup)
     parts = (setup.projections, setup.registry, blobs)
     archive = Archive(layout.archive)
@@ -172,6 +172,9 @@ def _make(
     ):
         new.take(source.database, source.size)
         missing = _bring_blobs(blobs, new.blobs(), source)
+        if source.snapshot is not None:
+            # Segments that are sealed in what is kept belong to it; what is there stays.
+            link_tree(source.archive.folder, layout.archive)
         old = left.reader if left.whole_from(source.size) else None
         ground = Ground(size=source.size, new=new.reader(), old=old, drafts=drafts)
         gone = _erased(drafts, new, source.size)
