@@ -3,7 +3,7 @@
 What it is not: exhaustive.  Synced data stays; of the rest, any part may be there, in any order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Literal
 
@@ -16,60 +16,62 @@ SECTOR_BYTES = 512
 Mode = Literal["none", "all", "some", "shuffle", "torn"]
 MODES: tuple[Mode, ...] = ("none", "all", "some", "shuffle", "torn")
 Files = dict[str, bytearray]
+Pending = dict[str, list[Operation]]
 
 
-def after_power_loss(log: Sequence[Operation], *, mode: Mode, rng: Random) -> Files:
-    """The files after the power went at the end of a log.
+def power_losses(
+    log: Iterable[Operation], *, modes: Sequence[Mode], seed: int
+) -> Iterator[tuple[int, Mode, Files]]:
+    """What the files may be when the power goes, behind every operation on one of them.
 
     Args:
-        log: what was done until then, in order.
-        mode: how much of what was not synced is there: none, all, some writes, some in another
-            order, some sectors.
-        rng: chooses.
+        log: what was done, in order.
+        modes: how much of what was not synced is there: none, all, some writes, some in another
+            order, some sectors.  One that is named twice chooses twice.
+        seed: of the choices.
 
-    Returns:
-        Content by the name of the file.
+    Yields:
+        How many entries of the log were done, the mode, and content by the name of the file.
 
     Raises:
         Nothing.
     """
-    files, pending = _synced(log)
+    files: Files = {}
+    pending: Pending = {}
+    for at, operation in enumerate(log, 1):
+        if operation.kind == "ack":
+            continue
+        _take(operation, files, pending)
+        for number, mode in enumerate(modes):
+            rng = Random(f"{seed} {at} {number}")  # noqa: S311 - a seed that anyone can repeat
+            left = {name: bytearray(content) for name, content in files.items()}
+            _add_pending(left, pending, mode, rng)
+            yield at, mode, left
+
+
+def _take(operation: Operation, files: Files, pending: Pending) -> None:
+    """Follow what is surely there, and what may be."""
+    name = operation.file
+    if operation.kind in {"write", "truncate"}:
+        pending.setdefault(name, []).append(operation)
+    elif operation.kind == "sync":
+        content = files.setdefault(name, bytearray())
+        for done in pending.pop(name, []):
+            _apply(content, done, None)
+    elif operation.kind == "delete":
+        files.pop(name, None)
+        pending.pop(name, None)
+
+
+def _add_pending(files: Files, pending: Pending, mode: Mode, rng: Random) -> None:
     if mode == "none":
-        return files
+        return
     for name, operations in pending.items():
         content = files.setdefault(name, bytearray())
         order = rng.sample(operations, len(operations)) if mode == "shuffle" else operations
         for operation in order:
             if mode == "all" or rng.random() < 0.5:  # noqa: PLR2004 - a fair coin
                 _apply(content, operation, rng if mode == "torn" else None)
-    return files
-
-
-def crash_points(log: Sequence[Operation]) -> Iterator[int]:
-    """The lengths of the log at which the power may go: behind every operation on a file.
-
-    Raises:
-        Nothing.
-    """
-    return (at + 1 for at, operation in enumerate(log) if operation.kind != "ack")
-
-
-def _synced(log: Sequence[Operation]) -> tuple[Files, dict[str, list[Operation]]]:
-    """What is surely there, and what may be."""
-    files: Files = {}
-    pending: dict[str, list[Operation]] = {}
-    for operation in log:
-        name = operation.file
-        if operation.kind in {"write", "truncate"}:
-            pending.setdefault(name, []).append(operation)
-        elif operation.kind == "sync":
-            content = files.setdefault(name, bytearray())
-            for done in pending.pop(name, []):
-                _apply(content, done, None)
-        elif operation.kind == "delete":
-            files.pop(name, None)
-            pending.pop(name, None)
-    return files, pending
 
 
 def _apply(content: bytearray, operation: Operation, rng: Random | None) -> None:
