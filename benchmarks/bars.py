@@ -59,6 +59,7 @@ WORKLOADS = (
     Workload(name="behaviour", title="what breakers do", contenders=BREAKERS, rounds=1),
     Workload(name="fallback", title="what is served instead", rounds=3),
     Workload(name="nights", title="a provider that slows down and goes away"),
+    Workload(name="ledger", title="the ledger alone"),
     Workload(name="help", title="tildawn --help"),
     Workload(name="growth", title="a step in a long house", houses=True),
     Workload(name="verifying", title="proving a long ledger", rounds=3, houses=True),
@@ -100,6 +101,18 @@ BARS = (
     Bar(
         workload="kill", figure="done_s", unit="s", limit=2,
         title="kill -9: restart to last step",
+    ),
+    Bar(
+        workload="ledger", figure="facts_a_second", unit="/s", limit=40_000, sense="at least",
+        title="facts of 1,000 callers, with tree and projections",
+    ),
+    Bar(
+        workload="ledger", figure="over_bare_ms", unit="ms", limit=0.15,
+        title="one append, p50 above a bare append and fdatasync made in between",
+    ),
+    Bar(
+        workload="ledger", figure="mirror_percent", unit="%", limit=25,
+        title="the same with a mirror on the same disk, p50 above it",
     ),
     Bar(
         workload="door", figure="calls_a_second", unit="/s", limit=5_000, sense="at least",

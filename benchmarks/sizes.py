@@ -29,10 +29,15 @@ class Sizes:
     starts: int = 5
     guard_rounds: int = 41
     served: int = 100
+    #: Of each ledger alone, one by one, and of many callers at once.
+    appends: int = 500
+    callers: int = 1_000
+    appends_each: int = 20
 
 
 FULL = Sizes()
 QUICK = Sizes(
     rounds=1, steps=100, runs=50, steps_alone=500, pickups=8, facts=20_000, interrupted=100,
     sleepers=5_000, due=20, calls=600, starts=3, guard_rounds=9, served=20,
+    appends=60, callers=200, appends_each=5,
 )  # fmt: skip
