@@ -131,7 +131,7 @@ LIST = Operation(
 )  # fmt: skip
 NOW = Operation(
     name="anchor.now", input=AnchorInput, output=Asked, effect=Effect.WRITE,
-    permission=Permission.WORK, run=_now,
+    permission=Permission.OWN, run=_now,
     help="Sign the ledger as it is and have the anchors keep it, now.",
 )  # fmt: skip
 VERIFY = Operation(

@@ -331,7 +331,7 @@ RECEIPT_CHECK = Operation(
 )  # fmt: skip
 CHECKPOINT = Operation(
     name="checkpoint", input=Nothing, output=Sealed, effect=Effect.WRITE,
-    permission=Permission.WORK, run=_seal,
+    permission=Permission.OWN, run=_seal,
     help="Sign how long the ledger is now and what its root is.",
 )  # fmt: skip
 KEYS = Operation(
