@@ -12,6 +12,9 @@ from typing import Any
 import apsw
 import pytest
 
+from tildawn.apps.night.desk import prepare
+from tildawn.apps.night.night import NightOptions, run_night
+from tildawn.apps.night.reporting import write_report
 from tildawn.engine.owner import Options
 from tildawn.engine.task import task
 from tildawn.errors import Busy, Misused, PayloadErased, UnknownName
@@ -19,10 +22,12 @@ from tildawn.facts.house import ClockJumped
 from tildawn.ledger.blobs import Blobs
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verify import verify
+from tildawn.projections.erasure import ErasureRow
 from tildawn.projections.run import ENDED, RunRow
 from tildawn.runtime import erasure
 from tildawn.runtime.config import Config
 from tildawn.runtime.context import Context
+from tildawn.runtime.expiry import Expiry
 from tildawn.runtime.founding import found_house
 from tildawn.runtime.house import House
 from tildawn.runtime.logbook import end_log, keep_log
@@ -33,9 +38,10 @@ from tildawn.runtime.snapshot import Keeper
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 from tildawn.runtime.working import working
 from tildawn.testing.clock import ManualClock
-from tildawn.units import Seq
+from tildawn.units import MILLISECOND, SECOND, Micros, Seq
 
 
+DAY = 86_400 * SECOND
 ADA, BOB = "ada.lovelace@example.org", "bob.babbage@example.org"
 WHO = {ADA: b"lovelace", BOB: b"babbage"}
 
@@ -75,10 +81,9 @@ class Home:
     def __init__(self, folder: Path, settings: Settings | None = None) -> None:
         self.folder = folder
         self.clock = ManualClock()
-        self.house = House.open(folder, settings or Settings(), mode="write", clock=self.clock)
+        self.settings = settings or Settings()
+        self._open()
         self.log = keep_log(folder, Settings().log, self.house.ledger.secrets)
-        for one in (greet, child, fails, waits):
-            self.house.tasks.add(one)
 
     @property
     def ledger(self) -> Ledger:
@@ -88,6 +93,16 @@ class Home:
         self.house.close()
         end_log(self.log)
         logging.getLogger().setLevel(logging.WARNING)
+
+    def reopen(self) -> None:
+        """What the next process does."""
+        self.house.close()
+        self._open()
+
+    def _open(self) -> None:
+        self.house = House.open(self.folder, self.settings, mode="write", clock=self.clock)
+        for one in (greet, child, fails, waits):
+            self.house.tasks.add(one)
 
     def work(self, *jobs: tuple[Any, str], rest: frozenset[str] = ENDED) -> list[str]:
         """Accept runs and work until they have ended."""
@@ -105,6 +120,43 @@ class Home:
             return runs
 
         return asyncio.run(scene())
+
+    def night(self, items: str) -> None:
+        """Play a night whose plan is beside the house."""
+        plan = self.folder.parent / "plan.yaml"
+        plan.write_text(f"version: 1\nwork:\n{items}")
+
+        async def scene() -> None:
+            async with working(self.house, env={}, prepare=(prepare,)):
+                night = asyncio.ensure_future(
+                    run_night(
+                        self.house.engine, self.house.ids, plan=plan, options=NightOptions(),
+                        leave=asyncio.Event(), announce=lambda _: None,
+                    )
+                )  # fmt: skip
+                while not night.done():
+                    await self.ledger.append([self.ledger.draft(ClockJumped(by_ms=0))])
+                    self.clock.advance(Micros(100 * MILLISECOND))
+                await night
+
+        asyncio.run(scene())
+
+    def report(self) -> None:
+        """Write the report of the latest night into the house."""
+        write_report(self.ledger, self.folder, night="", clock=self.clock, alive=False)
+
+    def runs_of_rows(self) -> dict[int, RunRow]:
+        """The runs of a night's rows, without looks."""
+        with self.ledger.read() as reader:
+            rows = reader.rows(RunRow, "night <> '' AND evidence_for = '' AND parent = ''")
+        return {row.row: row for row in rows}
+
+    def expire(self, days: int, keep: int = 90) -> int:
+        """Let days pass, and take a turn of what expires."""
+        self.clock.advance(Micros(days * DAY))
+        keeper = Keeper(self.folder, Settings(), self.clock)
+        expiry = Expiry(self.folder, keeper, Micros(keep * DAY))
+        return expiry.turn(self.ledger, self.clock.wall())
 
     def until_ended(self, run: str) -> None:
         """Work until a run has ended."""
@@ -206,6 +258,180 @@ def test_a_mirror_forgets_an_erased_person_too(tmp_path: Path) -> None:
     texts = [path.read_bytes() for path in copy.rglob("*") if path.is_file()]
     assert not [1 for text in texts if WHO[ADA] in text]
     assert [1 for text in texts if WHO[BOB] in text]
+
+
+LETTERS = """
+  - id: letters
+    for_each: orders.csv
+    key: "{{ item.number }} {{ item.customer }}"
+    subject: "{{ item.customer }}"
+    steps:
+      - letter:
+          file: { write: "{{ item.number }}.txt", content: "Dear {{ item.customer }}" }
+    evidence:
+      - file: { path: "{{ item.number }}.txt", contains: "{{ item.customer }}" }
+"""
+
+
+def orders(home: Home, *who: str) -> None:
+    """The orders of these customers, beside the house."""
+    rows = "".join(f"A-{at},{one}\n" for at, one in enumerate(who))
+    (home.folder.parent / "orders.csv").write_text("number,customer\n" + rows)
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Iterator[Home]:
+    """A house whose copy is within its folder's sight."""
+    folder = tmp_path / "house" / ".tildawn"
+    (folder.parent / "copy").mkdir(parents=True)
+    ledger = LedgerSettings(mirror="sync-degrade", mirror_folder=str(folder.parent / "copy"))
+    found_house(folder, Settings(), clock=ManualClock(), example=False)
+    made = Home(folder, Settings(ledger=ledger))
+    yield made
+    made.close()
+
+
+def everywhere(home: Home) -> list[str]:
+    """Files of the house and of its mirror that hold her."""
+    copy = home.folder.parent / "copy"
+    found = [str(p) for p in copy.rglob("*") if p.is_file() and WHO[ADA] in p.read_bytes()]
+    return home.holding(ADA) + found
+
+
+def test_a_plan_names_whom_its_rows_are_about_and_one_of_them_is_erased(mirrored: Home) -> None:
+    """Nobody knows the numbers of the runs of a night; everybody knows a customer."""
+    home = mirrored
+    orders(home, ADA, BOB)
+    home.night(LETTERS)
+    home.report()
+    Keeper(home.folder, Settings(), home.clock).take(home.ledger, "asked")
+    (home.folder / "stacks.txt").write_text(f"greeting {ADA}")
+    runs = home.runs_of_rows()
+    logging.getLogger("tildawn").warning("run %s greets %s", runs[0].run, ADA)
+    before = home.text(runs[1].run, "RunDone"), home.text(runs[1].run, "RunAccepted")
+    assert {"logs", "reports", "snapshots", "copy"} <= {
+        part for path in everywhere(home) for part in Path(path).parts
+    }
+
+    said = home.erase(ADA)
+
+    assert [] == everywhere(home)
+    assert (1, (1,)) == (said.nights, said.plans)
+    assert before == (home.text(runs[1].run, "RunDone"), home.text(runs[1].run, "RunAccepted"))
+    assert home.verdict().startswith("proven")
+    home.report()
+    assert [] == everywhere(home)
+    # The last of them takes the plan along.
+    assert () == home.erase(BOB).plans
+    assert [] == home.holding(BOB)
+    assert home.verdict().startswith("proven")
+    home.report()
+
+
+def test_a_person_whose_row_became_no_run_is_erased_with_the_copy_of_the_rows(home: Home) -> None:
+    """A row that another night has done already is kept all the same."""
+    orders(home, BOB)
+    work = LETTERS.replace("    steps:", "    once: ever\n    steps:")
+    home.night(work)
+    home.reopen()
+    orders(home, BOB, ADA)
+    home.night(work.replace("id: letters", "id: letters\n    needs: [broken]") + BROKEN)
+    assert home.holding(ADA)
+
+    said = home.erase(ADA)
+
+    assert (0, True) == (said.runs, said.done)
+    assert [] == home.holding(ADA)
+    assert home.verdict().startswith("proven")
+
+
+BROKEN = """
+  - id: broken
+    steps:
+      - gone: { file: { read: nowhere.txt } }
+"""
+
+
+def test_what_ended_long_ago_expires_and_the_rest_stays(mirrored: Home) -> None:
+    """Nobody has to ask for what the house has no reason to keep."""
+    home = mirrored
+    orders(home, ADA, ADA)
+    home.night(LETTERS)
+    home.report()
+    Keeper(home.folder, Settings(), home.clock).take(home.ledger, "asked")
+    assert 0 == home.expire(89)
+    home.reopen()
+    [young, open_] = home.work((greet, BOB), (waits, BOB), rest=ENDED | {"running", "waiting"})
+
+    assert home.expire(3) >= 4
+
+    assert [] == everywhere(home)
+    assert home.text(young, "RunDone")
+    assert home.text(open_, "RunAccepted")
+    assert home.verdict().startswith("proven")
+    with home.ledger.read() as reader:
+        rows = reader.rows(ErasureRow)
+    assert {("expired", "")} == {(row.why, row.subject) for row in rows}
+    with pytest.raises(PayloadErased):
+        home.text(home.runs_of_rows()[0].run, "RunDone")
+    assert home.expire(91) >= 1
+    assert home.text(open_, "RunAccepted"), "it has not ended"
+    home.report()
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (Ledger, "append_now"),
+        (Ledger, "scrub"),
+        (Blobs, "remove"),
+        (Keeper, "take"),
+        (Keeper, "drop"),
+    ],
+)
+def test_the_next_turn_completes_an_expiry_that_a_crash_left(
+    home: Home, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
+) -> None:
+    """Nobody would repeat a command that nobody gave."""
+    home.work((greet, ADA))
+    Keeper(home.folder, Settings(), home.clock).take(home.ledger, "asked")
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, name, crash)
+        with pytest.raises(KeyboardInterrupt):
+            home.expire(92)
+    home.close()
+    again = Home(home.folder)
+    try:
+        again.clock.advance(Micros(92 * DAY))
+        again.expire(0)
+        assert [] == again.holding(ADA)
+        assert again.verdict().startswith("proven")
+    finally:
+        again.close()
+
+
+def test_a_house_that_works_lets_payloads_expire_by_itself(tmp_path: Path) -> None:
+    """A setting that no loop reads keeps everything for ever."""
+    folder = tmp_path / ".tildawn"
+    found_house(folder, Settings(), clock=ManualClock(), example=False)
+    home = Home(folder, Settings(ledger=LedgerSettings(keep_payloads=Micros(2 * DAY))))
+    try:
+        home.work((greet, ADA))
+        home.reopen()
+
+        async def scene() -> None:
+            async with working(home.house, env={}):
+                while home.holding(ADA):
+                    await home.ledger.append([home.ledger.draft(ClockJumped(by_ms=0))])
+                    home.clock.advance(Micros(DAY // 4))
+
+        asyncio.run(scene())
+    finally:
+        home.close()
 
 
 def test_a_single_run_is_erased_with_its_children_and_no_other(home: Home) -> None:

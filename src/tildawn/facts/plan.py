@@ -286,6 +286,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     trial: bool = False
     #: Left out where there is none, so that a plan without it is the same bytes as ever.
     permit: Allowed | UnsetType = UNSET
+    #: Whom a run is about, rendered with the row as ``item``; left out likewise.
+    subject: "Value | UnsetType" = UNSET
 
     @property
     def runs(self) -> int:

@@ -4,8 +4,8 @@ What it is not: the choice of runs, nor copies outside the ledger; `tildawn.runt
 those.
 
 In this order, so that a crash at any point leaves what the same command completes: a note of the
-blobs that go, one transaction with facts and UPDATEs, the write-ahead log cut to nothing, the
-files of the blobs, and the note itself.
+blobs that go, one transaction with facts and UPDATEs, the database written anew, the write-ahead
+log cut to nothing, the files of the blobs, and the note itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,15 @@ from tildawn.ledger.durable import sync_folder, write_durably
 from tildawn.ledger.entry import Entry
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.reader import Reader
+from tildawn.ledger.sqlite.leaving import give_back_space
 from tildawn.ledger.sqlite.store import SLOTS, run_key
 
 
 NOTE = "erasing"
 """File of a house that names blobs on their way out."""
+
+EXPIRED = "expired"
+"""Why, where nobody asked and the settings say so."""
 
 RANGES_MOST = 2_000
 """Ranges of one fact: two numbers of up to twelve digits each stay below the longest body."""
@@ -94,9 +98,27 @@ def erase(
         why: a word for the record.
 
     Raises:
-        Busy: a reader holds the log back; what is said to be erased is, in the ledger; the same
-            command completes it.
-        OSError: the disk refuses; likewise.
+        As `begin` and `finish` do.
+    """
+    begin(ledger, folder, going, runs=runs, subject=subject, why=why)
+    finish(ledger, folder)
+
+
+def begin(
+    ledger: Ledger, folder: Path, going: Erasure, *, runs: int, subject: str = "", why: str
+) -> None:
+    """Take payloads out of the ledger; until `finish`, the disk still holds bytes of them.
+
+    Args:
+        ledger: open to write; not from an event loop.
+        folder: the house.
+        going: what goes, as it was just read.
+        runs: how many runs it is of.
+        subject: their keyed digest, or empty.
+        why: a word for the record.
+
+    Raises:
+        OSError: the disk refuses; nothing was erased.
         TildawnError: the ledger takes nothing; nothing was erased.
     """
     note = folder / NOTE
@@ -104,6 +126,25 @@ def erase(
     _note(note, {blob for blob, _ in going.uses} | _noted(note))
     if going.ids or going.uses:
         ledger.append_now(_entries(ledger, going, runs=runs, subject=subject, why=why))
+
+
+def finish(ledger: Ledger, folder: Path) -> None:
+    """Remove the last bytes of what is erased, as often as a crash makes it necessary; blocks.
+
+    Args:
+        ledger: open to write; not from an event loop.
+        folder: the house.
+
+    Raises:
+        Busy: a reader holds the log back; what is said to be erased is, in the ledger; the same
+            command completes it.
+        OSError: the disk refuses; likewise.
+        StoreFull: there is no room to write the database anew; likewise.
+    """
+    note = folder / NOTE
+    # What is overwritten leaves zeros, but what the tree of the database has ever moved from one
+    # page to another leaves a copy in the gap behind; only a database written anew has none.
+    ledger.do(give_back_space)
     # A crash here leaves old pages in the log, which the next command or closing cuts.
     ledger.scrub()
     with ledger.read() as reader:
@@ -126,13 +167,14 @@ def unfinished(folder: Path) -> bool:
 def _entries(ledger: Ledger, going: Erasure, *, runs: int, subject: str, why: str) -> list[Entry]:
     entries: list[Entry] = []
     ranges = ranges_of(going.ids)
+    actor = "" if why == EXPIRED else "owner"
     for at in range(0, len(ranges), RANGES_MOST):
         some = ranges[at : at + RANGES_MOST]
         data = PayloadErased(ranges=tuple(number for one in some for number in one), why=why)
         ids = tuple(one for begin, end in some for one in range(begin, end))
-        entries.append(msgspec.structs.replace(ledger.draft(data, actor="owner"), erases=ids))
+        entries.append(msgspec.structs.replace(ledger.draft(data, actor=actor), erases=ids))
     said = SubjectErased(subject=subject, runs=runs, payloads=len(going.ids), why=why)
-    last = ledger.draft(said, actor="owner")
+    last = ledger.draft(said, actor=actor)
     entries.append(msgspec.structs.replace(last, frees=going.uses))
     return entries
 

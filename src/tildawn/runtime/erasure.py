@@ -12,8 +12,6 @@ from pathlib import Path
 import msgspec
 
 from tildawn.errors import Misused
-from tildawn.facts.fact import Fact
-from tildawn.facts.night import PlanAccepted
 from tildawn.facts.step import ChildEnded
 from tildawn.ledger.durable import sync_folder, write_durably
 from tildawn.ledger.erasure import Erasure, erase, held_by
@@ -24,8 +22,8 @@ from tildawn.ledger.snapshot import snapshots
 from tildawn.projections.erasure import ErasureRow, family
 from tildawn.projections.night import NightRow
 from tildawn.projections.run import ENDED, RunRow
+from tildawn.runtime.remains import Ending, ending_of, kept_rows, looks_at
 from tildawn.runtime.snapshot import Keeper
-from tildawn.units import Seq
 
 
 STACKS, REPORTS, LOGS = "stacks.txt", "reports", "logs"
@@ -49,25 +47,45 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     nights: tuple[str, ...]
     #: Runs that have not ended.
     open: tuple[str, ...]
+    #: What goes with nights that nothing else stays of, and which plans stay.
+    ending: Ending
 
 
-def scope_of(reader: Reader, runs: Iterable[str]) -> Scope:
+def scope_of(
+    reader: Reader,
+    runs: Iterable[str],
+    *,
+    about: Iterable[tuple[str, str]] = (),
+    alone: bool = True,
+) -> Scope:
     """Everything that is kept of some runs, their children and their checks.
+
+    Args:
+        reader: of the moment.
+        runs: their names.
+        about: nights and items more whose kept rows go.
+        alone: whether looks and rows go that hold others', too; else only with the whole night.
 
     Raises:
         Nothing.
     """
     rows = family(reader, runs)
+    if alone:
+        rows = family(reader, [*(row.run for row in rows), *looks_at(reader, rows)])
     names = {row.run for row in rows}
-    more = [seq for row in rows for seq in _told_parent(reader, row, names)]
-    going = held_by(reader, sorted(names), more)
-    items = {(row.night, row.item) for row in rows if row.night and row.row >= 0}
-    uses = tuple(use for night, item in sorted(items) for use in _kept_rows(reader, night, item))
+    ours = {(row.night, row.item) for row in rows if alone and row.night and row.row >= 0}
+    items = sorted(ours | set(about))
+    nights = {row.night for row in rows if row.night} | {night for night, _ in items}
+    ending = ending_of(reader, nights, names)
+    told = [seq for row in rows for seq in _told_parent(reader, row, names)]
+    going = held_by(reader, sorted(names), [*told, *ending.positions])
+    uses = (use for night, item in items for use in kept_rows(reader, night, item))
     return Scope(
         runs=tuple(rows),
-        going=msgspec.structs.replace(going, uses=(*going.uses, *uses)),
+        going=msgspec.structs.replace(going, uses=tuple(dict.fromkeys((*going.uses, *uses)))),
         nights=tuple(sorted({night for night, _ in items})),
         open=tuple(row.run for row in rows if row.state not in ENDED),
+        ending=ending,
     )
 
 
@@ -84,7 +102,6 @@ def refuse_open_nights(reader: Reader, nights: Iterable[str]) -> None:
             raise Misused(message, hint="wait for its end, or end it with tildawn night --new")
 
 
-# HOLE: a plan cannot name the subject of its rows yet, and nothing expires by age.
 def erase_everywhere(
     ledger: Ledger, folder: Path, scope: Scope, keeper: Keeper, *, subject: str, why: str
 ) -> tuple[str, ...]:
@@ -107,39 +124,61 @@ def erase_everywhere(
         OSError: the disk refuses.
         TildawnError: the ledger takes nothing, or no snapshot could be taken.
     """
+    erase(ledger, folder, scope.going, runs=len(scope.runs), subject=subject, why=why)
+    did = clear_beside(folder, scope)
+    with ledger.read() as reader:
+        last = reader.rows(ErasureRow, order="seq DESC", limit=1)
+    until = last[0].seq if last else -1
+    did += renew_snapshots(ledger, folder, keeper, since=_since(scope), until=until)
+    # Last, because a lost mirror refuses; it forgets when it joins, or when the house opens.
+    parts = ledger.mirror.forget_erased() if ledger.mirror is not None else 0
+    return (*did, f"{parts} parts of the mirror") if parts else did
+
+
+def clear_beside(folder: Path, scope: Scope) -> tuple[str, ...]:
+    """Remove what logs, reports and dumps of stacks say of a scope; repeated, it does no harm.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     runs = [row.run for row in scope.runs]
-    erase(ledger, folder, scope.going, runs=len(runs), subject=subject, why=why)
     did = [f"{count} log lines" for count in [_clean_logs(folder / LOGS, runs)] if count]
-    nights = {row.night for row in scope.runs} | {"runs"}
-    did += _remove(
-        one for night in nights for one in (folder / REPORTS).glob(f"{night or 'runs'}.*")
-    )
+    nights = {row.night for row in scope.runs} | set(scope.nights)
+    nights |= {row.night for row in scope.ending.over} | {"runs"}
+    found = (folder / REPORTS).glob("*")
+    # An unfinished draft is called ``.NIGHT.html.PID``.
+    did += _remove(one for one in found if one.name.lstrip(".").partition(".")[0] in nights)
     did += _remove([folder / STACKS] if (folder / STACKS).exists() else [])
-    since, until = _since(scope), _last_erasure(ledger)
-    old = [one for one in snapshots(Layout(folder)) if since < one.manifest.size <= until]
-    if old:
-        # The new one first: a crash in between leaves one too many, and the command once more.
-        keeper.take(ledger, "erasure")
-        keeper.drop(ledger, old, "erasure")
-        did += [f"snapshot {one.name}" for one in old]
-    did += keeper.drop_others(ledger, "erasure")
-    if ledger.mirror is not None:
-        # Last, because a lost mirror refuses; it forgets when it joins, or when the house opens.
-        did += [
-            f"{count} parts of the mirror" for count in [ledger.mirror.forget_erased()] if count
-        ]
     return tuple(did)
 
 
-def _last_erasure(ledger: Ledger) -> int:
-    """A snapshot that ends behind this position has no erased content."""
-    with ledger.read() as reader:
-        rows = reader.rows(ErasureRow, order="seq DESC", limit=1)
-    return rows[0].seq if rows else -1
+def renew_snapshots(
+    ledger: Ledger, folder: Path, keeper: Keeper, *, since: int, until: int
+) -> tuple[str, ...]:
+    """Take a snapshot and drop those that end between two positions; none where none does.
+
+    The new one comes first: a crash in between leaves one too many, and the next try drops it.
+
+    Returns:
+        What was dropped.
+
+    Raises:
+        OSError: the disk refuses.
+        TildawnError: no snapshot could be taken.
+    """
+    old = [one for one in snapshots(Layout(folder)) if since < one.manifest.size <= until]
+    if old:
+        keeper.take(ledger, "erasure")
+        keeper.drop(ledger, old, "erasure")
+    return (*(f"snapshot {one.name}" for one in old), *keeper.drop_others(ledger, "erasure"))
 
 
 def _since(scope: Scope) -> int:
-    return min((row.accepted for row in scope.runs), default=0)
+    over = (row.accepted for row in scope.ending.over)
+    return min((*(row.accepted for row in scope.runs), *over), default=0)
 
 
 def _told_parent(reader: Reader, row: RunRow, names: set[str]) -> list[int]:
@@ -151,17 +190,6 @@ def _told_parent(reader: Reader, row: RunRow, names: set[str]) -> list[int]:
         for seq, fact in reader.facts(limit=-1, run=row.parent)
         if isinstance(fact.data, ChildEnded) and fact.data.child == row.run
     ]
-
-
-def _kept_rows(reader: Reader, night: str, item: str) -> list[tuple[str, int]]:
-    row = reader.get(NightRow, night)
-    if row is None:
-        return []
-    fact, _ = reader.fact(Seq(row.accepted))
-    if not isinstance(fact, Fact) or not isinstance(fact.data, PlanAccepted):
-        return []
-    blob = fact.data.inputs.get(f"rows/{item}")
-    return [(blob, row.accepted)] if blob is not None else []
 
 
 # HOLE: a line that quotes somebody without naming their run stays until its file is turned over.

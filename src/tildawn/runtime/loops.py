@@ -18,7 +18,11 @@ from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.sweep import sweep
 from tildawn.providers.process import kill_group
+<<<<<<< HEAD
 from tildawn.runtime.anchors import Anchors
+=======
+from tildawn.runtime.expiry import Expiry
+>>>>>>> 9175467 (Name whom the rows of a plan are about, and let payloads expire by age)
 from tildawn.runtime.notary import Seals
 from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.repair.queue import Rounds, queue_damage
@@ -80,6 +84,8 @@ class Turning:
         self.door = door
         self.prober = prober
         self.stops = stops
+        #: Ends what is kept for a time only; nothing where a night is played.
+        self.expiry: Expiry | None = None
         #: The second set of books; a night that is played has none.
         self.books: Reconciliation | None = None
         self.rounds = Rounds(ledger)
@@ -245,6 +251,19 @@ async def keep_archive(on: Turning) -> None:
         _log.info("bodies of %d segments left the database, %d were dropped", moved, dropped)
 
 
+async def expire_payloads(on: Turning) -> None:
+    """Erase what runs and nights were given, said and made, once that is older than may be kept.
+
+    Raises:
+        TildawnError: the house cannot be read or written, or a reader holds its log back.
+        OSError: the disk refuses.
+    """
+    if on.expiry is not None:
+        gone = await asyncio.to_thread(on.expiry.turn, on.ledger, on.clock.wall())
+        if gone:
+            _log.info("what %d runs held has expired", gone)
+
+
 async def take_snapshot(on: Turning) -> None:
     """Take the snapshot of a night once it is due, and drop those whose time is over.
 
@@ -364,6 +383,13 @@ LOOPS: tuple[Loop, ...] = (
         period=Micros(3_600 * SECOND),
         leaves="bodies in both places, or entries that were to go, which the next turn finds",
         turn=keep_archive,
+    ),
+    Loop(
+        name="expiry",
+        owner="runtime",
+        period=Micros(3_600 * SECOND),
+        leaves="payloads, files or snapshots that were to go, which the next turn finds",
+        turn=expire_payloads,
     ),
     Loop(
         name="snapshot",

@@ -251,6 +251,13 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
             " alone; a hundred years are for ever.", "1h", "36500d",
         ),
     ] = Micros(36_500 * 86_400 * SECOND)  # fmt: skip
+    keep_payloads: Annotated[
+        Micros,
+        _time(
+            "How long after its end what a run was given, said and made is kept; then it is erased"
+            " as tildawn erase does. A hundred years are for ever.", "1d", "36500d",
+        ),
+    ] = Micros(36_500 * 86_400 * SECOND)  # fmt: skip
     keep_archive: Annotated[
         Micros,
         _time(

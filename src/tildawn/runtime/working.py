@@ -12,6 +12,7 @@ from tildawn.engine.engine import Engine
 from tildawn.guard import bypass
 from tildawn.runtime.anchors import Anchors
 from tildawn.runtime.context import Context
+from tildawn.runtime.expiry import Expiry
 from tildawn.runtime.house import House
 from tildawn.runtime.logbook import write_line
 from tildawn.runtime.loops import LOOPS, Turning, clear_up, turn_for_ever
@@ -71,6 +72,8 @@ async def working(
     )  # fmt: skip
     # A night that is played has one set of books: nobody tampers with it.
     turning.books = house.books if stage is None else None
+    if stage is None and turning.keeper is not None:
+        turning.expiry = Expiry(house.folder, turning.keeper, house.settings.ledger.keep_payloads)
     turning.kept = house.settings.ledger
     turning.room = Room(house.folder, house.settings.ledger.ballast_mb * 1_000_000)
     turning.anchors = anchors

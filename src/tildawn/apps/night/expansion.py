@@ -244,7 +244,7 @@ class Expansion:
             night,
         )
         return Options(
-            key=key, label=row.key, queue=item_queue(self._night, item.id),
+            key=key, label=row.key, subject=row.subject, queue=item_queue(self._night, item.id),
             priority=item.priority, night=self._night, item=item.id, row=_index(item, row),
             budgets=budgets, simulated=self._kept.said.simulated, lane=item.lane.value,
             permit=self._permit(item, WORK),

@@ -31,6 +31,8 @@ def _erased(one: erasure.Erased) -> Iterator[str]:
     if one.nights:
         yield f"Rows that {one.nights} nights were accepted with go too."
     yield from (f"  removed {name}" for name in one.beside)
+    for number in one.plans:
+        yield f"The plan of night {number} stays as it was written, as other runs of it do."
     yield "Not in our reach:"
     yield from (f"  {name}" for name in one.beyond)
     if one.done:

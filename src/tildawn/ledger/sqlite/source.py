@@ -164,6 +164,8 @@ def erase(database: Database, rows: list[tuple[int, int]], uses: list[tuple[str,
             sql = "INSERT OR REPLACE INTO payload VALUES (?, NULL, NULL, NULL, ?)"
             database.executemany(sql, rows)
             database.executemany("DELETE FROM blob_use WHERE blob = ? AND seq = ?", uses)
+        # What moved from page to page has left copies behind, which a database written anew lacks.
+        database.execute("VACUUM").fetchall()
     except apsw.Error as error:
         message = f"the database cannot be written: {error}"
         raise HouseUnusable(message, hint="tildawn doctor") from error

@@ -15,6 +15,7 @@ from tildawn.projections.erasure import runs_of
 from tildawn.runtime.erasure import BEYOND, Scope, erase_everywhere, refuse_open_nights, scope_of
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.operations.naming import run_meant
+from tildawn.runtime.remains import rows_about
 from tildawn.runtime.snapshot import Keeper
 
 
@@ -39,6 +40,8 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     nights: int
     #: What else was removed, such as reports and snapshots.
     beside: tuple[str, ...]
+    #: Numbers of nights whose plan stays, as other runs of them do.
+    plans: tuple[int, ...]
     #: Where nothing of ours can erase.
     beyond: tuple[str, ...]
 
@@ -81,17 +84,19 @@ async def _erase(desk: Desk, given: EraseInput) -> Erased:
 def _scope(desk: Desk, given: EraseInput, subject: str) -> Scope:
     with desk.house.ledger.read() as reader:
         runs = [run_meant(reader, given.run).run] if given.run else runs_of(reader, subject)
-        if not runs and not unfinished(desk.house.folder):
+        about = rows_about(desk.house.ledger, reader, given.subject) if given.subject else []
+        if not runs and not about and not unfinished(desk.house.folder):
             message = "no run was accepted for that subject"
             raise UnknownName(message, hint="tildawn runs; subjects are kept as digests only")
-        return scope_of(reader, runs)
+        return scope_of(reader, runs, about=about)
 
 
 def _said(scope: Scope, beside: tuple[str, ...], *, done: bool) -> Erased:
     return Erased(
         done=done, runs=len(scope.runs), payloads=len(scope.going.ids),
         blobs=len({blob for blob, _ in scope.going.uses}), nights=len(scope.nights),
-        beside=beside, beyond=BEYOND,
+        beside=beside,
+        plans=tuple(row.number for row in scope.ending.staying), beyond=BEYOND,
     )  # fmt: skip
 
 

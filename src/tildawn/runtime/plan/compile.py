@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 from tildawn.errors import BadPlan
 from tildawn.facts.plan import (
@@ -34,7 +35,7 @@ from tildawn.runtime.plan.order import cycles, in_order
 from tildawn.runtime.plan.permit import allowed_of
 from tildawn.runtime.plan.problem import Mark, Problems, nearest
 from tildawn.runtime.plan.reading import Reading, SecretUse
-from tildawn.runtime.plan.rows import check_rows, rows_of
+from tildawn.runtime.plan.rows import Named, check_rows, rows_of
 from tildawn.runtime.plan.scope import check_uses, row_form
 from tildawn.runtime.plan.shape import WHOLE, Held
 from tildawn.runtime.plan.table import CSV_BYTES_MAX, Table, TableFault, open_table
@@ -294,8 +295,9 @@ def _check_rows(draft: ItemDraft, work: _Work) -> None:
     if table is None or path is None:
         return
     # With a key that names a missing column, every row would say so once more.
-    key = draft.value("key") if work.problems.count == before else None
-    count = check_rows(table, _shown(path, work), key, work.problems)
+    fine = work.problems.count == before
+    named = Named(draft.value("key"), draft.value("subject")) if fine else Named()
+    count = check_rows(table, _shown(path, work), named, work.problems)
     work.rows[draft.id] = rows_of(table, path, count)
     _keep(work, table.body, role=Role.ROWS, item=draft.id, path=path)
 
@@ -347,4 +349,5 @@ def _item(draft: ItemDraft, work: _Work) -> Item:
         when=draft.value("when"),
         trial=draft.value("trial") == Fixed(value=True),
         permit=allowed_of(draft.value("permit")),
+        subject=draft.value("subject") or UNSET,
     )

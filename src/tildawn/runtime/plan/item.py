@@ -57,7 +57,7 @@ class ItemDraft:
     id: str
     mark: Mark
     held: dict[str, Held]
-    #: Uses outside the steps: of the key and the input.
+    #: Uses outside the steps: of the key and the subject, and of the input.
     key_uses: list[Use] = field(default_factory=list[Use])
     input_uses: list[Use] = field(default_factory=list[Use])
     steps: list[StepDraft] = field(default_factory=list[StepDraft])
@@ -126,7 +126,9 @@ def read_item(node: Node, reading: Reading, registry: Registry) -> ItemDraft | N
         return None
     draft = ItemDraft("", node.mark, held)
     draft.id = draft.text("id") or ""
-    draft.key_uses = _uses_within(outer.uses, held.get("key"))
+    draft.key_uses = [
+        use for name in ("key", "subject") for use in _uses_within(outer.uses, held.get(name))
+    ]
     draft.input_uses = _uses_within(outer.uses, held.get("input"))
     _reserved(held, reading, registry)
     _either(draft, reading)

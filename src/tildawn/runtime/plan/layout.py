@@ -168,6 +168,11 @@ def item_shape(registry: Registry) -> RecordShape:
             FieldSpec("title", TextShape()),
             FieldSpec("for_each", TextShape(), help="a CSV file: one run a row"),
             FieldSpec("key", TextShape(Mode.TEXT), help="what names a run: '{{ item.sku }}'"),
+            FieldSpec(
+                "subject",
+                TextShape(Mode.TEXT),
+                help="whom a run is about, for tildawn erase: '{{ item.customer }}'",
+            ),
             FieldSpec("once", _choice(Once), help="within what keys are unique"),
             FieldSpec("budget", MONEY, help="for each run"),
             FieldSpec("budget_total", MONEY, help="for the whole item"),

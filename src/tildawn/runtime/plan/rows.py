@@ -6,6 +6,8 @@ What it is not: the reading of CSV (``table``) or the making of runs (the engine
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from msgspec import UNSET, UnsetType
+
 from tildawn.errors import BadPlan, BadValue
 from tildawn.facts.plan import Item, Plan, Rows, Value
 from tildawn.runtime.plan.problem import Mark, Problems
@@ -28,15 +30,25 @@ class PlanRow:
     key: str
     #: Column to text; empty for an item without ``for_each``.
     item: Mapping[str, str]
+    #: Whom it is about; empty for nobody.
+    subject: str = ""
 
 
-def check_rows(table: Table, file: str, key: Value | None, problems: Problems) -> int:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What names a row, and whom it is about; None where there is none, or it has faults."""
+
+    key: Value | None = None
+    subject: Value | None = None
+
+
+def check_rows(table: Table, file: str, named: Named, problems: Problems) -> int:
     """Read all rows and check their width and their keys.
 
     Args:
         table: the opened file.
         file: how messages name it.
-        key: what names a row; None when it has faults of its own.
+        named: what names a row, and whom it is about.
         problems: takes what is wrong.
 
     Returns:
@@ -45,7 +57,7 @@ def check_rows(table: Table, file: str, key: Value | None, problems: Problems) -
     Raises:
         Nothing.
     """
-    checker = _RowChecker(table, file, key, problems)
+    checker = _RowChecker(table, file, named, problems)
     try:
         for row in table.rows(checker.fault):
             checker.row(row)
@@ -60,10 +72,10 @@ def check_rows(table: Table, file: str, key: Value | None, problems: Problems) -
 class _RowChecker:
     """Counts rows and remembers where each key was first seen."""
 
-    def __init__(self, table: Table, file: str, key: Value | None, problems: Problems) -> None:
+    def __init__(self, table: Table, file: str, named: Named, problems: Problems) -> None:
         self._columns = table.columns
         self._file = file
-        self._key = key
+        self._named = named
         self._problems = problems
         self._first: dict[str, int] = {}
         self.count = 0
@@ -72,10 +84,15 @@ class _RowChecker:
     def row(self, row: TableRow) -> None:
         """Check one row of the right width."""
         self.count += 1
-        if self._key is None:
+        cells = dict(zip(self._columns, row.cells, strict=True))
+        try:
+            _subject_of(self._named.subject, cells)
+        except BadValue as error:
+            self.fault(TableFault(row.line, f"the subject of the row: {error.message}"))
+        if self._named.key is None:
             return
         try:
-            key = _key_of(self._key, dict(zip(self._columns, row.cells, strict=True)))
+            key = _key_of(self._named.key, cells)
         except BadValue as error:
             self.fault(TableFault(row.line, f"the key of the row: {error.message}"))
             return
@@ -100,6 +117,17 @@ def _key_of(key: Value, row: Mapping[str, str]) -> str:
     if not text.strip():
         message = "it is empty"
         raise BadValue(message)
+    if len(text) > KEY_MAX:
+        message = f"it has {len(text)} characters, and at most {KEY_MAX} may be"
+        raise BadValue(message)
+    return text
+
+
+def _subject_of(subject: Value | UnsetType | None, row: Mapping[str, str]) -> str:
+    """Whom a row is about, without spaces around it; an empty one is about nobody."""
+    if subject is None or subject is UNSET:
+        return ""
+    text = render_text(subject, {ROW: row}).strip()
     if len(text) > KEY_MAX:
         message = f"it has {len(text)} characters, and at most {KEY_MAX} may be"
         raise BadValue(message)
@@ -151,7 +179,7 @@ def compile_rows(
 
 def _plan_rows(item: Item, rows: bytes | None) -> Iterator[PlanRow]:
     if item.for_each is None:
-        yield PlanRow(0, render_text(item.key, {}), {})
+        yield PlanRow(0, render_text(item.key, {}), {}, _subject_of(item.subject, {}))
         return
     table = open_table(rows or b"")
     if rows_of(table, item.for_each.path, item.for_each.count) != item.for_each:
@@ -159,4 +187,4 @@ def _plan_rows(item: Item, rows: bytes | None) -> Iterator[PlanRow]:
         raise BadPlan(message)
     for row in table.rows():
         cells = dict(zip(table.columns, row.cells, strict=True))
-        yield PlanRow(row.index, _key_of(item.key, cells), cells)
+        yield PlanRow(row.index, _key_of(item.key, cells), cells, _subject_of(item.subject, cells))
