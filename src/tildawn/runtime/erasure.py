@@ -5,7 +5,7 @@ What it is not: the transaction; that is `tildawn.ledger.erasure`.  Nor copies t
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tildawn.ledger.snapshot import snapshots
 from tildawn.projections.erasure import ErasureRow, family
 from tildawn.projections.night import NightRow
 from tildawn.projections.run import ENDED, RunRow
-from tildawn.runtime.remains import Ending, ending_of, kept_rows, looks_at
+from tildawn.runtime.remains import Ending, Spot, ending_of, kept_rows, looks_at, spots_of
 from tildawn.runtime.snapshot import Keeper
 
 
@@ -55,7 +55,7 @@ def scope_of(
     reader: Reader,
     runs: Iterable[str],
     *,
-    about: Iterable[tuple[str, str]] = (),
+    about: Sequence[Spot] = (),
     alone: bool = True,
 ) -> Scope:
     """Everything that is kept of some runs, their children and their checks.
@@ -63,7 +63,7 @@ def scope_of(
     Args:
         reader: of the moment.
         runs: their names.
-        about: nights and items more whose kept rows go.
+        about: kept rows more that go, with the copies that hold them.
         alone: whether looks and rows go that hold others', too; else only with the whole night.
 
     Raises:
@@ -71,10 +71,12 @@ def scope_of(
     """
     rows = family(reader, runs)
     if alone:
-        rows = family(reader, [*(row.run for row in rows), *looks_at(reader, rows)])
+        rows = family(
+            reader, [*(row.run for row in rows), *looks_at(reader, [*spots_of(rows), *about])]
+        )
     names = {row.run for row in rows}
     ours = {(row.night, row.item) for row in rows if alone and row.night and row.row >= 0}
-    items = sorted(ours | set(about))
+    items = sorted(ours | {(spot.night, spot.item) for spot in about})
     nights = {row.night for row in rows if row.night} | {night for night, _ in items}
     ending = ending_of(reader, nights, names)
     told = [seq for row in rows for seq in _told_parent(reader, row, names)]

@@ -3,8 +3,9 @@
 What it is not: the retention of facts (`tildawn.runtime.segment`); facts stay, and say no more
 than digests.
 
-A turn erases in steps, each of which the next turn does again or finds done: files beside the
-ledger, payloads (one batch a commit), and last the snapshots that still hold them.
+A turn erases in steps, each of which the next turn does again or finds done: for each batch the
+files beside the ledger and then its payloads in one commit; for all of them the snapshots that
+still hold them, the bytes that are left in the database, and the mirror.
 """
 
 from collections.abc import Iterator
@@ -71,13 +72,12 @@ class Expiry:
             begin(ledger, self._folder, scope.going, runs=len(scope.runs), why=EXPIRED)
             count += len(scope.runs)
         if unfinished(self._folder):
-            # Once for all of them, since it writes the database anew.
+            renew_snapshots(ledger, self._folder, self._keeper, since=-1, until=_expired_to(ledger))
+            # Last, because its note is what tells the next turn of a crash in any of this; once
+            # for all, because it writes the database anew.
             finish(ledger, self._folder)
-        # A crash here leaves snapshots that end before the erasure, which the next turn finds.
-        until = _expired_to(ledger)
-        renew_snapshots(ledger, self._folder, self._keeper, since=-1, until=until)
         if ledger.mirror is not None:
-            # Last, because a lost mirror refuses; it forgets when it joins as well.
+            # Behind all, because a lost mirror refuses; it forgets when it joins as well.
             ledger.mirror.forget_erased()
         self._before = before
         return count

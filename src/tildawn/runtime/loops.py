@@ -18,11 +18,8 @@ from tildawn.guard.recover import doubt_ended, expire_holds, prove_gone
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.sweep import sweep
 from tildawn.providers.process import kill_group
-<<<<<<< HEAD
 from tildawn.runtime.anchors import Anchors
-=======
 from tildawn.runtime.expiry import Expiry
->>>>>>> 9175467 (Name whom the rows of a plan are about, and let payloads expire by age)
 from tildawn.runtime.notary import Seals
 from tildawn.runtime.reconcile import Reconciliation
 from tildawn.runtime.repair.queue import Rounds, queue_damage

@@ -4,6 +4,7 @@ What it is not: the erasing; `tildawn.runtime.erasure` does it.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,16 +39,36 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         return [seq for row in self.over for seq in (row.accepted, row.stopped) if seq >= 0]
 
 
-def looks_at(reader: Reader, runs: Iterable[RunRow]) -> list[str]:
-    """The looks before the work that had the row of one of these runs among theirs.
+class Spot(NamedTuple):
+    """One row of an item of a night, from 0; an item without rows has one."""
+
+    night: str
+    item: str
+    row: int
+
+
+def spots_of(runs: Iterable[RunRow]) -> list[Spot]:
+    """Whose rows some runs are; those of children and checks are those of their runs.
+
+    Raises:
+        Nothing.
+    """
+    return [
+        Spot(run.night, run.item, max(run.row, 0))
+        for run in runs
+        if run.night and not run.parent and not run.evidence_for
+    ]
+
+
+def looks_at(reader: Reader, spots: Iterable[Spot]) -> list[str]:
+    """The looks before the work that had one of these rows among theirs.
 
     Raises:
         Nothing.
     """
     wanted: dict[tuple[str, str], set[int]] = {}
-    for run in runs:
-        if run.night and not run.parent and not run.evidence_for:
-            wanted.setdefault((run.night, run.item), set()).add(max(run.row, 0))
+    for spot in spots:
+        wanted.setdefault((spot.night, spot.item), set()).add(spot.row)
     found: list[str] = []
     for (night, item), rows in wanted.items():
         about = f"{night}/{item}/"
@@ -78,8 +99,8 @@ def kept_rows(reader: Reader, night: str, item: str) -> list[tuple[str, int]]:
     return [(blob, row.accepted)] if row is not None and blob is not None else []
 
 
-def rows_about(ledger: Ledger, reader: Reader, subject: str) -> list[tuple[str, str]]:
-    """Nights and items whose kept rows name a subject, also where no run was made of its row.
+def rows_about(ledger: Ledger, reader: Reader, subject: str) -> list[Spot]:
+    """The kept rows that name a subject, also where no run was made of them.
 
     Reads every copy of rows whose plan names subjects: as long as that takes.
 
@@ -87,13 +108,11 @@ def rows_about(ledger: Ledger, reader: Reader, subject: str) -> list[tuple[str, 
         LedgerBroken: a copy is missing or damaged.
     """
     return [
-        (night.night, item.id)
+        Spot(night.night, item.id, row.index)
         for night, item, blob in _named(reader)
-        if any(
-            row.subject == subject
-            for chunk in compile_rows(_plan(reader, night), ledger.blobs.get(blob), item.id)
-            for row in chunk
-        )
+        for chunk in compile_rows(_plan(reader, night), ledger.blobs.get(blob), item.id)
+        for row in chunk
+        if row.subject == subject
     ]
 
 
