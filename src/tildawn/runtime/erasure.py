@@ -132,6 +132,7 @@ def erase_everywhere(
         last = reader.rows(ErasureRow, order="seq DESC", limit=1)
     until = last[0].seq if last else -1
     did += renew_snapshots(ledger, folder, keeper, since=_since(scope), until=until)
+    did += keeper.drop_others(ledger, "erasure")
     # Last, because a lost mirror refuses; it forgets when it joins, or when the house opens.
     parts = ledger.mirror.forget_erased() if ledger.mirror is not None else 0
     return (*did, f"{parts} parts of the mirror") if parts else did
@@ -175,7 +176,7 @@ def renew_snapshots(
     if old:
         keeper.take(ledger, "erasure")
         keeper.drop(ledger, old, "erasure")
-    return (*(f"snapshot {one.name}" for one in old), *keeper.drop_others(ledger, "erasure"))
+    return tuple(f"snapshot {one.name}" for one in old)
 
 
 def _since(scope: Scope) -> int:

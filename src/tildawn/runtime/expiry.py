@@ -71,8 +71,11 @@ class Expiry:
             # A crash here leaves the payloads, which are due in the next turn as well.
             begin(ledger, self._folder, scope.going, runs=len(scope.runs), why=EXPIRED)
             count += len(scope.runs)
+        # Also where nothing is due: one may have been on its way while the last turn looked.
+        until = _expired_to(ledger)
+        renew_snapshots(ledger, self._folder, self._keeper, since=-1, until=until)
         if unfinished(self._folder):
-            renew_snapshots(ledger, self._folder, self._keeper, since=-1, until=_expired_to(ledger))
+            self._keeper.drop_others(ledger, "erasure")
             # Last, because its note is what tells the next turn of a crash in any of this; once
             # for all, because it writes the database anew.
             finish(ledger, self._folder)

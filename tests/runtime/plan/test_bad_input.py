@@ -331,13 +331,6 @@ PLANS = {
             )
         ],
     ),
-    "a subject of a column that is not there": (
-        (
-            "version: 1\nwork:\n  - id: a\n    for_each: products.csv\n    key: '{{ item.sku }}'\n"
-            f"    subject: '{{{{ item.titel }}}}'\n{ONE}"
-        ),
-        ["plan.yaml:6:23: missing column 'titel' in products.csv; did you mean 'title'?"],
-    ),
     "a row without for_each": (
         "version: 1\nwork:\n  - id: a\n    steps: [ { s: { file: { read: '{{ item.x }}' } } } ]\n",
         ["plan.yaml:4:39: 'item' without for_each; expected for_each: a CSV file, whose row it is"],

@@ -121,3 +121,17 @@ def test_an_unknown_item_has_no_rows(compiled):
 
     with pytest.raises(BadPlan):
         list(compile_rows(plan, None, "two"))
+
+
+def test_a_subject_is_checked_with_each_row(folder, said):
+    """A misspelt column would leave everybody's runs without a name to erase them by."""
+    head = "version: 1\nwork:\n  - id: a\n    for_each: products.csv\n    key: '{{ item.sku }}'\n"
+    steps = "    steps:\n      - s: { file: { read: x } }\n"
+
+    assert [] == said(head + "    subject: '{{ item.sku }}'\n" + steps)
+    [missing] = said(head + "    subject: '{{ item.titel }}'\n" + steps)
+    assert "missing column 'titel' in products.csv; did you mean 'title'?" in missing
+
+    (folder / "products.csv").write_text(f"sku,title\nA,{'x' * 501}\n", encoding="utf-8")
+    [long] = said(head + "    subject: '{{ item.title }}'\n" + steps)
+    assert "the subject of the row: it has 501 characters" in long
