@@ -17,7 +17,9 @@ from tildawn.providers.sim.server import SimServer
 from tildawn.runtime import doctor
 from tildawn.runtime.doctor import Check, State, examine
 from tildawn.runtime.founding import found_house
+from tildawn.runtime.house import House
 from tildawn.runtime.setting import ProviderSettings, Settings
+from tildawn.runtime.snapshot import Keeper
 from tildawn.testing.clock import ManualClock
 from tildawn.units import Micros
 
@@ -29,6 +31,12 @@ def checks(
     settings = Settings(provider=ProviderSettings(**provider))
     found = asyncio.run(examine(folder, settings, clock or ManualClock(), environ=environ))
     return {one.name: one for one in found}
+
+
+def take(folder: Path, settings: Settings, clock: ManualClock) -> None:
+    """Take a snapshot of a house."""
+    with House.open(folder, settings, mode="write", clock=clock) as house:
+        Keeper(folder, settings, clock).take(house.ledger, "asked")
 
 
 @pytest.fixture
@@ -95,6 +103,16 @@ def test_a_clock_behind_the_ledger_is_found(folder: Path) -> None:
 def test_a_disk_that_syncs_in_no_time_is_not_believed(folder: Path) -> None:
     """Time stands still for this clock, as it does for a disk that only says so."""
     assert checks(folder)["sync"].verdict is State.WARN
+
+
+def test_a_snapshot_that_is_old_is_found(folder: Path) -> None:
+    """Nights in which none could be taken are told before the day one is needed."""
+    assert checks(folder)["snapshot"].verdict is State.NOT_RUN
+    take(folder, Settings(), ManualClock())
+    assert checks(folder)["snapshot"].verdict is State.OK
+
+    later = ManualClock(wall=Micros(ManualClock().wall() + 49 * 3_600 * 1_000_000))
+    assert checks(folder, later)["snapshot"].verdict is State.WARN
 
 
 def test_a_house_that_is_not_there_is_a_warning_with_the_command(tmp_path: Path) -> None:

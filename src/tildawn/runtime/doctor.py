@@ -32,6 +32,9 @@ SYNC_QUICK = Micros(20)
 SYNC_SLOW = Micros(50 * MILLISECOND)
 """A sync that takes longer makes every step as slow as a call to the network."""
 
+SNAPSHOT_OLD = Micros(48 * 3_600 * SECOND)
+"""One is taken every night, so an older one says that the last two could not be."""
+
 CLOCK_FLOOR = Micros(1_767_225_600 * SECOND)
 """2026-01-01: a machine that says an earlier year has lost its clock."""
 
@@ -235,6 +238,24 @@ def _keys(patient: Patient) -> Check:
     return _ok("keys", "only you can read them")
 
 
+def _snapshot(patient: Patient) -> Check:
+    from tildawn.ledger.snapshot import newest_snapshot  # noqa: PLC0415 - loads SQLite
+
+    layout = Layout(patient.folder)
+    if not layout.database.is_file():
+        return Check(name="snapshot", verdict=State.NOT_RUN, saw="there is no house yet")
+    newest = newest_snapshot(layout)
+    if newest is None:
+        return Check(name="snapshot", verdict=State.NOT_RUN, saw="none was taken yet",
+                     advice="tildawn snapshot, or work for a day: one is taken every night",
+                     )  # fmt: skip
+    age = patient.clock.wall() - newest.manifest.taken_at
+    saw = f"{newest.name}, {newest.manifest.size} facts, {age // (3_600 * SECOND)} h old"
+    if age > SNAPSHOT_OLD:
+        return Check(name="snapshot", verdict=State.WARN, saw=saw, advice="tildawn snapshot")
+    return _ok("snapshot", saw)
+
+
 def _mirror(patient: Patient) -> Check:
     from tildawn.ledger.likeness import standing  # noqa: PLC0415
     from tildawn.ledger.mirror import LAG_FACTS_MAX  # noqa: PLC0415
@@ -411,6 +432,7 @@ _LOOKS: Mapping[str, Callable[[Patient], Check]] = {
     "sqlite": _sqlite,
     "keys": _keys,
     "mirror": _mirror,
+    "snapshot": _snapshot,
     "clock": _clock,
     "pen": _pen,
     "work": _work,

@@ -126,7 +126,7 @@ class SealAudit:
             longest = max(self.due)
             where = self.due[longest][0].where
             message = (
-                f"the ledger ends after {size} facts, and {where} speaks of {longest}:"
+                f"the ledger ends after {size} facts, and by {where} it had {longest}:"
                 " it was cut off or rolled back"
             )
             raise LedgerBroken(message, seq=size)
