@@ -17,6 +17,7 @@ import pytest
 from tildawn.errors import PayloadErased, UnknownName
 from tildawn.facts import house as kinds
 from tildawn.facts.fact import Registry
+from tildawn.ledger.chain import leaf_of
 from tildawn.ledger.ledger import Ledger
 from tildawn.ledger.verdict import State
 from tildawn.ledger.verify import verify
@@ -24,6 +25,7 @@ from tildawn.testing import bugs
 from tildawn.testing.notebook import (
     PROJECTIONS,
     REGISTRY,
+    SIGNED,
     Seated,
     Struck,
     note,
@@ -294,6 +296,24 @@ def test_a_payload_says_whether_it_was_erased_or_never_there(written: Path) -> N
         with pytest.raises(UnknownName):
             reader.payload(Seq(7), 1)
         assert reader.payload(Seq(8), 0) == b'"text 6"'
+
+
+@pytest.mark.parametrize("kind", ["SigningKeyMade", "SegmentSealed", "Noted"])
+@pytest.mark.parametrize("hashes_only", [True, False])
+def test_a_body_that_is_no_text_is_broken_and_never_a_crash(
+    house: Open, folder: Path, kind: str, hashes_only: bool
+) -> None:
+    """`tildawn verify` ended with a traceback over a fact that named a key in bytes of no text."""
+    house(projections=SIGNED).close()
+    body = b'{"at":1,"data":{"public":"\xff"},"kind":"%s","v":1}' % kind.encode()
+    _change(
+        folder,
+        f"UPDATE fact SET body = x'{body.hex()}', leaf = x'{leaf_of(body).hex()}' WHERE seq = 2",
+    )
+
+    verdict = verify_notebook(folder, projections=SIGNED, hashes_only=hashes_only)
+
+    assert verdict.state is State.BROKEN
 
 
 def test_verify_changes_nothing(written: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def said_of_keys(registry: Registry, body: bytes) -> FactData | None:
     """
     try:
         fact = registry.decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None  # its form is judged elsewhere
     return fact.data if isinstance(fact, Fact) else None
 

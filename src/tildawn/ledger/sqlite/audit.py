@@ -99,7 +99,8 @@ class Audit:
         except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
             # A disk that may not be written to proves nothing about the ledger on it.
             raise opening_error(self._layout.database, error) from error
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
+            # Of text whose bytes are none, apsw says nothing of its own.
             message = f"SQLite cannot read {self._layout.database}: {error}"
             raise LedgerBroken(message, seq=self._frontier.size) from error
 

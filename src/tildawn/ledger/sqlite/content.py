@@ -143,7 +143,7 @@ class Content:
             return self._registry.decode(body)
         except HouseTooNew:
             return _RAW.decode(body)
-        except (msgspec.DecodeError, TildawnError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, TildawnError) as error:
             message = f"fact {seq} cannot be understood: {error}"
             raise LedgerBroken(message, seq=seq) from error
 

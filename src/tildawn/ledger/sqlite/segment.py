@@ -127,7 +127,7 @@ class Segments:
             return
         try:
             data = self._registry.decode(body).data
-        except (msgspec.DecodeError, TildawnError):
+        except (msgspec.DecodeError, UnicodeDecodeError, TildawnError):
             return  # what cannot be understood is reported where the content is checked
         if isinstance(data, SegmentSealed):
             self._sealed[data.number] = data
