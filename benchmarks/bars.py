@@ -211,11 +211,15 @@ BARS = (
     ),
     Bar(
         workload="verifying", figure="hashes_s", unit="s", limit=10,
-        title="verify 1,000,000 facts: chain and tree",
+        title="verify 1,000,000 facts: chain, tree, canonical form, signatures",
     ),
     Bar(
         workload="verifying", figure="whole_s", unit="s",
-        title="the same with canonical form, payloads and projections",
+        title="the same with payloads and projections",
+    ),
+    Bar(
+        workload="verifying", figure="alone_s", unit="s", limit=30,
+        title="the same with the stand-alone verifier, without projections",
     ),
     Bar(
         workload="snapshot", figure="snapshot_s", unit="s", limit=10,

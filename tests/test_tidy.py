@@ -304,7 +304,9 @@ def sources(*tops: str, suffix: str = "") -> list[Source]:
             try:
                 text = path.read_text(encoding="utf-8")
             except UnicodeDecodeError:
-                assert "tests" in path.relative_to(ROOT).parts, f"{path} is not UTF-8"
+                assert {"tests", "vectors"} & {*path.relative_to(ROOT).parts}, (
+                    f"{path} is not UTF-8"
+                )
                 continue
             result.append(Source(path.relative_to(ROOT).as_posix(), text))
     return result

@@ -211,14 +211,14 @@ class House:
         if (kind == "HouseFounded") != (seq == 0):
             raise Broken(f"fact {seq}: a house is founded by its first fact, and by no other")
         self.hear(seq, kind, data)
-        if kind not in self.fields:
-            self.lost.append(f"payloads.json does not know the kind of fact {seq}, {kind}")
+        if kind not in self.fields: self.lost.append(f"payloads.json has no {kind}, of fact {seq}")
         for slot, field in enumerate(self.fields.get(kind, ())):
             if field in data:
                 salt, text, blob, erased = slots.pop(slot, (None, None, None, None))
-                text = self.blob(blob) if text is None and blob else text
+                good = (text, blob, erased).count(None) == 2 and (erased is None or erased > seq)
+                need(good, f"payload {slot} of fact {seq} is gone, or is there and erased")
+                text = self.blob(blob) if blob else text
                 if text is None:
-                    need(erased and erased > seq, f"payload {slot} of fact {seq} is gone")
                     self.erased.setdefault(erased, set()).add(seq * SLOTS + slot)
                 elif urlsafe_b64encode(sha256(salt + text).digest())[:43] != data[field].encode():
                     raise Broken(f"payload {slot} of fact {seq} is not what was recorded")

@@ -303,3 +303,76 @@ def test_it_leaves_the_house_as_it_was(house: Path, stand_alone: Any) -> None:
     assert before == {path: path.read_bytes() for path in before}
     assert os.access(SCRIPT, os.R_OK)
     assert origin_of("x") == "tildawn/x"
+
+
+VECTORS = ROOT / "docs/spec/vectors"
+
+#: The table of docs/spec/vectors/README.md: statements, files that go, and the verdict.
+VERDICTS: dict[str, tuple[list[str], list[str], int]] = {
+    "as it is": ([], [], 0),
+    "a payload": (
+        [
+            "UPDATE payload SET text = x'2222' WHERE id = (SELECT min(id) FROM payload WHERE text NOT NULL)"
+        ], [], 4,
+    ),
+    "another fact erased": (["UPDATE payload SET erased = 5 WHERE erased NOT NULL"], [], 4),
+    "a head": (["UPDATE head SET size = 29"], [], 4),
+    "another log": (
+        ["UPDATE checkpoint SET note = replace(note, 'tildawn/0', 'tildawn/1')"], [], 4,
+    ),
+    "no second place": ([], ["marks/checkpoint"], 3),
+    "no manifest": ([], ["archive/segment/000000.json"], 3),
+    "no bundle": ([], ["archive/tile/entries/002.gz"], 3),
+    "bodies left": (
+        [
+            "UPDATE archive SET body_to = 16",
+            "UPDATE fact SET body = x'' WHERE seq BETWEEN 1 AND 15",
+        ], [], 0,
+    ),
+    "bodies lost": (
+        [
+            "UPDATE archive SET body_to = 16",
+            "UPDATE fact SET body = x'' WHERE seq BETWEEN 1 AND 15",
+        ], ["archive/tile/entries/002.gz"], 3,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_the_vectors_have_the_verdicts_of_their_table(
+    tmp_path: Path, stand_alone: Any, name: str
+) -> None:
+    """Whoever writes another verifier has nothing else to go by."""
+    statements, files, verdict = VERDICTS[name]
+    copy = Path(shutil.copytree(VECTORS / "house", tmp_path / "house"))
+    _change(copy, *statements)
+    for file in files:
+        (copy / file).unlink()
+    key = (VECTORS / "key").read_text(encoding="utf-8").strip()
+
+    code, said = stand_alone.ledger(copy, VECTORS / "house/marks/checkpoint", keys=[key])
+
+    assert code == verdict, said
+
+
+def test_the_receipt_of_the_vectors_is_proven_for_its_fact_alone(
+    tmp_path: Path, stand_alone: Any
+) -> None:
+    """Not for another fact, not with another byte, not under another key."""
+    key = f"--key={(VECTORS / 'key').read_text(encoding='utf-8').strip()}"
+    other = f"--key={Signer('k', bytes(32)).verifier.dump()}"
+    fact, receipt = (VECTORS / "fact").read_bytes(), (VECTORS / "receipt").read_bytes()
+    judged: list[tuple[int, str]] = []
+    for said, text, with_key in (
+        (fact, receipt, key), (fact + b" ", receipt, key), (fact, receipt, other),
+        (fact, receipt.replace(b"index 16", b"index 17"), key),
+        (fact, receipt.replace(b"\n30\n", b"\n31\n"), key),
+        (fact, receipt.replace(b"2ds7", b"3ds7"), key), (fact, b"c2sp.org" + receipt, key),
+    ):  # fmt: skip
+        (tmp_path / "fact").write_bytes(said)
+        (tmp_path / "receipt").write_bytes(text)
+        judged.append(
+            stand_alone.judge("receipt", tmp_path / "receipt", tmp_path / "fact", with_key)
+        )
+
+    assert [code for code, _ in judged] == [0, 4, 4, 4, 4, 4, 4], judged

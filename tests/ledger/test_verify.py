@@ -119,6 +119,8 @@ TAMPERED: dict[str, tuple[list[str], int | None, str]] = {
     "a payload gone with a wrong word": (
         ["UPDATE payload SET text = NULL, salt = NULL, erased = 8 WHERE id = 56"], 7, "erased",
     ),
+    "a payload erased, and there": (["UPDATE payload SET erased = 30 WHERE id = 56"], 7, "erased"),
+    "a payload there twice": (["UPDATE payload SET blob = 'ab' WHERE id = 56"], 7, "twice"),
     "a payload nobody names": (["INSERT INTO payload VALUES (57, x'00', x'00', NULL, NULL)"], 7, "slot 1"),
     "a payload behind the end": (
         ["INSERT INTO payload VALUES (9999, x'00', x'00', NULL, NULL)"], 36, "payload",

@@ -37,8 +37,8 @@ def verify(
         folder: the house; another process may be writing to it.
         registry: the kinds of facts.
         projections: the folds to compare with; tables of others are not judged.
-        hashes_only: chain, tree, marks and signatures, without canonical form, payloads and
-            projections.
+        hashes_only: chain, tree, marks, signatures and canonical form, without payloads,
+            projections and what only the archive has.
         since: where an earlier check came to; hashes only, and only of what follows.
         outside: what is known about the ledger from outside.
 

@@ -16,6 +16,7 @@ from tildawn.ledger.archive import Archive
 from tildawn.ledger.chain import EMPTY_ROOT, GENESIS, Frontier, leaf_of, link
 from tildawn.ledger.checkpoint import origin_of
 from tildawn.ledger.fold import Projection
+from tildawn.ledger.form import Form
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.compare import compare_schema, compare_tables
 from tildawn.ledger.sqlite.connection import Columns, Database, connect, opening_error
@@ -61,6 +62,7 @@ class Audit:
         self._frontier = Frontier()
         self._marks: dict[int, tuple[bytes, bytes]] = {}
         self._seals = SealAudit(layout, registry, judged=False)
+        self._form = Form()
 
     def run(
         self, seals: SealAudit | None = None, *, hashes_only: bool, since: Verified | None = None
@@ -69,7 +71,7 @@ class Audit:
 
         Args:
             seals: what was signed, and what is expected; not judged when absent.
-            hashes_only: leave out what the bodies say.
+            hashes_only: leave out what the bodies say, but for their form.
             since: check only what follows; with ``hashes_only``.
 
         Raises:
@@ -181,6 +183,8 @@ class Audit:
         facts = database.execute(sql, (start, limit)).fetchall()
         for seq, leaf, body in facts:
             self._bind(seq, leaf, body)
+            if self._content is None and body:
+                self._form.check(seq, body)
         if self._content is not None:
             whole = self._segments.whole(facts)
             # Without all bodies no table can be made again; chain and tree go on.

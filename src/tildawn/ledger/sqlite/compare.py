@@ -41,7 +41,8 @@ def compare_schema(database: Database, shapes: Iterable[Shape]) -> None:
     names = OWN_TABLES | {shape.name for shape in listed}
     wanted, found = _schema(made, names), _schema(database, names)
     made.close()
-    for one in sorted(wanted ^ found):
+    # By their words: damage may have made a text of the schema something else.
+    for one in sorted(wanted ^ found, key=repr):
         message = f"the {one[0]} {one[1]} of the database is not what this version makes"
         raise LedgerBroken(
             message, hint="copy the house away and keep it; begin another in a new folder"

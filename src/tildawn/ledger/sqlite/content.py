@@ -3,19 +3,18 @@
 What it is not: the hashes; `tildawn.ledger.sqlite.audit` has checked those before.
 """
 
-import re
 from collections.abc import Container, Sequence
-from typing import cast
 
 import msgspec
 
 from tildawn.errors import HouseTooNew, LedgerBroken, TildawnError, UnknownName
 from tildawn.facts.erasure import PayloadErased
-from tildawn.facts.fact import INTEGER_MAX, Fact, RawFact, Registry, digest_of
+from tildawn.facts.fact import Fact, RawFact, Registry, digest_of
 from tildawn.facts.house import HouseFounded, HouseRestored, PenTaken
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import read_blob
 from tildawn.ledger.fold import Projection
+from tildawn.ledger.form import Form
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.connection import Columns, Database
 from tildawn.ledger.sqlite.naming import naming
@@ -23,9 +22,6 @@ from tildawn.ledger.sqlite.projector import Memory
 from tildawn.ledger.sqlite.store import SLOTS, run_key
 from tildawn.units import Seq
 
-
-#: A number that may be beyond 2^53 - 1, or a key that is not plain: worth a closer look.
-_SUSPECT = re.compile(rb"\d{16}|[^\x00-\x7f]")
 
 _RAW = msgspec.json.Decoder(RawFact)
 
@@ -57,8 +53,7 @@ class Content:
         #: Payloads that are gone, by the position that is said to have erased them.
         self._gone: dict[int, set[int]] = {}
         self._epoch = self._naming = 0
-        self._encode = msgspec.json.Encoder(order="sorted").encode
-        self._decode = msgspec.json.Decoder(float_hook=_no_float).decode
+        self._form = Form()
 
     def take(self, database: Database, facts: Sequence[Columns]) -> None:
         """Check the next facts, given as rows of seq, leaf and body.
@@ -70,7 +65,7 @@ class Content:
             return
         payloads = _payloads(database, facts[0][0], facts[-1][0])
         for seq, _, body in facts:
-            kind, version = self._check_form(seq, body)
+            kind, version = self._form.check(seq, body)
             self._kinds.setdefault((kind, version), seq)
             fact = self._understood(seq, body)
             if fact.run:
@@ -123,21 +118,6 @@ class Content:
             if blob not in self._missing:
                 self._check_blob(blob)
 
-    def _check_form(self, seq: int, body: bytes) -> tuple[str, int]:
-        """Whether the body is canonical; its kind and version as they were written."""
-        try:
-            value = cast("dict[str, object]", self._decode(body))
-            good = self._encode(value) == body and {"kind", "v", "at", "data"} <= set(value)
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            message = f"the body of fact {seq} is not in canonical form: {error}"
-            raise LedgerBroken(message, seq=seq) from error
-        if good and _SUSPECT.search(body):
-            good = _in_profile(value)
-        if not good:
-            message = f"the body of fact {seq} is not in canonical form"
-            raise LedgerBroken(message, seq=seq)
-        return str(value["kind"]), cast("int", value["v"])
-
     def _understood(self, seq: int, body: bytes) -> Fact | RawFact:
         try:
             return self._registry.decode(body)
@@ -174,6 +154,7 @@ class Content:
                 message = f"the payload {name!r} of fact {seq} is missing"
                 raise LedgerBroken(message, seq=seq)
             salt, text, blob, erased = row
+            _refuse_two(seq, name, (text, blob, erased))
             if blob is not None and blob in self._missing:
                 continue
             if blob is not None and text is None:
@@ -244,6 +225,13 @@ class Content:
             raise LedgerBroken(error.message) from error
 
 
+def _refuse_two(seq: int, name: str, places: tuple[object, ...]) -> None:
+    """A payload is in its row, or in a blob, or erased."""
+    if places.count(None) < len(places) - 1:
+        message = f"the payload {name!r} of fact {seq} is there twice, or there and erased"
+        raise LedgerBroken(message, seq=seq)
+
+
 def _unsaid(seq: int) -> LedgerBroken:
     message = f"a payload of fact {seq} is gone, and no fact says that it was erased"
     return LedgerBroken(message, seq=seq)
@@ -253,19 +241,3 @@ def _payloads(database: Database, first: int, last: int) -> dict[int, Columns]:
     sql = "SELECT id, salt, text, blob, erased FROM payload WHERE id >= ? AND id < ?"
     rows = database.execute(sql, (first * SLOTS, (last + 1) * SLOTS))
     return {row[0]: row[1:] for row in rows}
-
-
-def _no_float(text: str) -> object:
-    message = f"a body holds no floats, and this one has {text}"
-    raise ValueError(message)
-
-
-def _in_profile(value: object) -> bool:
-    if isinstance(value, dict):
-        items = cast("dict[object, object]", value).items()
-        return all(
-            isinstance(key, str) and key.isascii() and _in_profile(one) for key, one in items
-        )
-    if isinstance(value, list):
-        return all(map(_in_profile, cast("list[object]", value)))
-    return not isinstance(value, int) or -INTEGER_MAX <= value <= INTEGER_MAX
