@@ -123,7 +123,7 @@ class House:
     def __init__(self, folder, keys=()):
         self.folder, self.keys, self.lost, self.bundle = Path(folder), list(keys), [], (-1, [])
         self.size = self.epoch = self.newest = self.second = 0
-        self.erased, self.sealed, self.name, self.public = {}, [], "", ""
+        self.erased, self.sealed, self.name, self.public, self.reading = {}, [], "", "", ""
         self.fields = json.loads(Path(__file__).with_name("payloads.json").read_bytes())
     def judge(self, against=()):
         path, marks = self.folder / "ledger.db", self.folder / "marks"
@@ -134,15 +134,15 @@ class House:
         # These are read before the database, so that they cannot be newer.
         for where in (self.folder / "archive" / "checkpoint", marks / "checkpoint"):
             if where.exists():
-                self.due.append((str(where), where.read_bytes().decode()))
-                self.second = parse(self.due[-1][1])[1] if where.parent == marks else 0
+                self.reading, note = str(where), where.read_bytes().decode()
+                self.second = parse(note)[1] * (where.parent == marks)
+                self.due.append((str(where), note))
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             self.sql = database.execute
             self.sql("BEGIN")  # everything below is of one moment
             if self.sql("PRAGMA user_version").fetchone()[0] < 3: raise Unprovable("an older schema")
             self.walk(self.sql("SELECT body_to FROM archive").fetchone()[0])
-            for (name,) in self.sql("SELECT DISTINCT blob FROM blob_use"):
-                self.blob(name)
+            for (name,) in self.sql("SELECT DISTINCT blob FROM blob_use"): self.blob(name)
             for fact in self.sealed:
                 self.check_segment(fact["number"], fact["manifest"])
         if not 0 < self.second <= self.newest:
@@ -153,7 +153,7 @@ class House:
         need(not self.keys or signs in self.keys, "it is signed by another key than was named")
         return f"{self.size} facts of {signs[0]}, signed up to {self.newest}"
     def walk(self, left):
-        chain, roots, due = bytes(32), [], {}
+        chain, roots, due, self.reading = bytes(32), [], {}, ""
         marks = {size: rest for size, *rest in self.sql("SELECT size, chain, frontier FROM mark")}
         for size, note in self.sql("SELECT size, note FROM checkpoint ORDER BY size"):
             need(parse(note)[1] == size, f"the checkpoint of {size} facts says another size")
@@ -293,7 +293,7 @@ def main(arguments):
     except (Unprovable, OSError) as error:
         return print(f"not provable: {error}") or 3
     except (sqlite3.Error, zlib.error, *FORM) as error:
-        where = f"in segment {house.size // WIDTH**2}, at fact {house.size}"
+        where = house.reading or f"in segment {house.size // WIDTH**2}, at fact {house.size}"
         print(f"broken: {where}: {error!r}" if given.what == "ledger" else f"broken: {error}")
         return 3 if "unable to open" in str(error) else 4  # a disk that refuses proves nothing
     return print(f"proven: {said}") or 0

@@ -171,7 +171,7 @@ def test_a_flipped_bit_of_any_file_is_found_and_the_file_is_named(
     house: House, tmp_path: Path, alone: Any
 ) -> None:
     """Of checkpoint, manifests, tiles and bundles every byte is used."""
-    assert _flip_files(house, tmp_path, alone, seed=2, each=3) > SEGMENTS * (2 * WIDTH + 2)
+    assert _flip_files(house, tmp_path, alone, seed=2, each=4) > SEGMENTS * (2 * WIDTH + 2)
 
 
 @pytest.mark.chaos
