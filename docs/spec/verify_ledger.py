@@ -132,11 +132,11 @@ class House:
             raise (Broken if (marks / "founded").exists() else Unprovable)(f"there is no {path}")
         self.due = [(GIVEN, one.read_bytes().decode()) for one in against]
         # These are read before the database, so that they cannot be newer.
-        for where in (self.folder / "archive" / "checkpoint", marks / "checkpoint"):
-            if where.exists():
-                self.reading, note = str(where), where.read_bytes().decode()
-                self.second = parse(note)[1] * (where.parent == marks)
-                self.due.append((str(where), note))
+        for where in filter(Path.exists, (self.folder / "archive/checkpoint", marks / "checkpoint")):
+            self.reading = str(where)
+            note = where.read_bytes().decode()
+            self.second = parse(note)[1] * (where.parent == marks)
+            self.due.append((self.reading, note))
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             self.sql = database.execute
             self.sql("BEGIN")  # everything below is of one moment
