@@ -138,7 +138,7 @@ class House:
             self.second = parse(note)[1] * (where.parent == marks)
             self.due.append((self.reading, note))
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            self.sql = database.execute
+            self.sql, self.reading = database.execute, ""
             self.sql("BEGIN")  # everything below is of one moment
             if self.sql("PRAGMA user_version").fetchone()[0] < 3: raise Unprovable("an older schema")
             self.walk(self.sql("SELECT body_to FROM archive").fetchone()[0])
@@ -153,7 +153,7 @@ class House:
         need(not self.keys or signs in self.keys, "it is signed by another key than was named")
         return f"{self.size} facts of {signs[0]}, signed up to {self.newest}"
     def walk(self, left):
-        chain, roots, due, self.reading = bytes(32), [], {}, ""
+        chain, roots, due = bytes(32), [], {}
         marks = {size: rest for size, *rest in self.sql("SELECT size, chain, frontier FROM mark")}
         for size, note in self.sql("SELECT size, note FROM checkpoint ORDER BY size"):
             need(parse(note)[1] == size, f"the checkpoint of {size} facts says another size")
