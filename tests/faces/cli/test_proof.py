@@ -97,6 +97,36 @@ def test_what_is_not_there_or_not_ours_is_never_fine(shell: Any, tmp_path: Path)
     assert "is missing" in shell("verify", code=3).out
 
 
+def test_what_is_compared_with_nothing_is_refused(shell: Any, tmp_path: Path) -> None:
+    """A variable that nobody set gives an empty word; "proven" would say what was not compared."""
+    for option in ("--words", "--against", "--receipt"):
+        for empty in ("", "  "):
+            said = shell("verify", option, empty, code=2)
+            assert f"{option} is empty" in said.err
+            assert said.out == ""
+    paper = tmp_path / "r"
+    shell("receipt", "1", "--out", str(paper))
+    assert "--fact is empty" in shell("verify", "--receipt", str(paper), "--fact", "", code=2).err
+
+
+def test_two_files_of_a_receipt_are_two(shell: Any, tmp_path: Path) -> None:
+    """One file for both would keep the fact and lose its proof."""
+    paper = tmp_path / "r"
+
+    said = shell("receipt", "1", "--out", str(paper), "--with-fact", str(paper), code=2)
+
+    assert "the same file" in said.err
+    assert not paper.exists()
+
+
+@pytest.mark.parametrize("words", [("receipt",), ("events", "--since"), ("runs", "--before")])
+def test_a_number_beyond_all_facts_is_wrong_usage(shell: Any, words: tuple[str, ...]) -> None:
+    """No ledger gets that long, and no database has such a number."""
+    said = shell(*words, str(2**64), code=2)
+
+    assert "[usage]" in said.err
+
+
 def test_a_receipt_is_proof_without_the_house(shell: Any, tmp_path: Path) -> None:
     """Text, fact and key are all that somebody else needs."""
     key = _key(shell)

@@ -15,6 +15,7 @@ from tildawn.errors import Misused
 from tildawn.faces.cli.ask import ask, config_of, house_there
 from tildawn.faces.cli.asked import asked, options
 from tildawn.faces.cli.words import columns, instant, json_line, one_line, tell
+from tildawn.facts.fact import INTEGER_MAX
 from tildawn.runtime.house import House
 from tildawn.runtime.operations import house, listing, showing
 from tildawn.runtime.operations import report as reports
@@ -38,7 +39,7 @@ def _times() -> Times:
 @click.option("--item", default="", help="Only of this item of a plan.")
 @click.option("--all", "everything", is_flag=True, help="Also children, checks and trash.")
 @click.option("--limit", default=50, help="At most so many.")
-@click.option("--before", type=int, help="Go on where a page ended.")
+@click.option("--before", type=click.IntRange(0, INTEGER_MAX), help="Go on where a page ended.")
 @options
 def runs(states: tuple[str, ...], everything: bool, **filters: str | int | None) -> None:
     given = listing.RunsInput(states=states, everything=everything, **filters)  # pyright: ignore[reportArgumentType]  click gives each its type

@@ -14,6 +14,7 @@ from tildawn.errors import HouseUnusable, NotProvable
 from tildawn.faces.cli.ask import ask, config_of, house_there
 from tildawn.faces.cli.asked import options
 from tildawn.faces.cli.words import columns, instant, tell
+from tildawn.facts.fact import INTEGER_MAX
 from tildawn.runtime.operations import proof
 from tildawn.runtime.operations.house import Nothing
 from tildawn.runtime.published import published
@@ -27,15 +28,20 @@ from tildawn.watch.words import Times
 @click.option(
     "--against",
     metavar="FILE|FOLDER|URL",
-    default="",
     help="Also compare with a checkpoint kept elsewhere; of a folder, its checkpoint.",
 )
-@click.option("--words", default="", help="Also compare with twelve words.")
+@click.option("--words", help="Also compare with twelve words.")
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Believe only this key.")
-@click.option("--receipt", metavar="FILE", default="", help="Check a receipt instead.")
-@click.option("--fact", metavar="FILE", default="", help="With --receipt: the fact it is for.")
+@click.option("--receipt", metavar="FILE", help="Check a receipt instead.")
+@click.option("--fact", metavar="FILE", help="With --receipt: the fact it is for.")
 @options
-def verify(fast: bool, full: bool, hashes: bool, keys: tuple[str, ...], **given: str) -> int:
+def verify(fast: bool, full: bool, hashes: bool, keys: tuple[str, ...], **named: str | None) -> int:
+    for option, value in named.items():
+        if value is not None and not value.strip():
+            # As from a variable that nobody set: what was not compared must not look as if it was.
+            message = f"--{option} is empty; name what to compare with, or leave it out"
+            raise click.UsageError(message)
+    given = {option: value or "" for option, value in named.items()}
     against, receipt = given["against"], given["receipt"]
     if given["fact"] and not receipt:
         message = "--fact belongs to --receipt"
@@ -95,11 +101,14 @@ def _receipt_checked(found: proof.ReceiptChecked) -> Iterator[str]:
 
 
 @click.command(help=proof.RECEIPT.help)
-@click.argument("seq", type=click.IntRange(min=0))
+@click.argument("seq", type=click.IntRange(min=0, max=INTEGER_MAX))
 @click.option("--out", metavar="FILE", help="Write it there instead of on standard output.")
 @click.option("--with-fact", metavar="FILE", help="Also write the fact itself there.")
 @options
 def receipt(seq: int, out: str | None, with_fact: str | None) -> None:
+    if out and with_fact and Path(out).resolve() == Path(with_fact).resolve():
+        message = "--out and --with-fact name the same file; one would take the place of the other"
+        raise click.UsageError(message)
     given = proof.ReceiptInput(seq=seq)
     made = ask(proof.RECEIPT, given)
     if not made.covered:

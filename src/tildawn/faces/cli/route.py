@@ -12,6 +12,7 @@ from tildawn.errors import Misused
 from tildawn.faces.cli.ask import ask, config_of, house_there
 from tildawn.faces.cli.asked import options
 from tildawn.faces.cli.words import columns, one_line, tell
+from tildawn.facts.fact import INTEGER_MAX
 from tildawn.guard.explain import LEGEND, Explanation, Limiter, Outage
 from tildawn.runtime.operations import route as routing
 from tildawn.watch.slo import Level, sentences
@@ -315,7 +316,13 @@ def _said(one: Level, times: Times) -> str:
 
 
 @click.command(help=routing.EVENTS.help)
-@click.option("--since", default=0, metavar="SEQ", help="From this fact of the ledger on.")
+@click.option(
+    "--since",
+    default=0,
+    type=click.IntRange(0, INTEGER_MAX),
+    metavar="SEQ",
+    help="From this fact of the ledger on.",
+)
 @click.option("--original", is_flag=True, help="Attempts alone, under the name dalle_generation.")
 @options
 def events(since: int, original: bool) -> None:
