@@ -9,10 +9,17 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tildawn.errors import Busy, HouseUnusable, InvariantViolated, LedgerBroken
+from tildawn.errors import (
+    Busy,
+    HouseUnusable,
+    InvariantViolated,
+    LedgerBroken,
+    NotProvable,
+)
 from tildawn.facts.signing import SigningKeyMade
 from tildawn.ledger.checkpoint import Checkpoint, check_checkpoint, origin_of, parse_checkpoint
 from tildawn.ledger.ledger import Ledger
+from tildawn.ledger.notary import Notary
 from tildawn.ledger.note import Note, Signer, parse_note
 from tildawn.ledger.request import Request
 from tildawn.testing.notebook import PROJECTIONS, SIGNED, note
@@ -124,6 +131,40 @@ def test_a_lost_second_place_is_written_again(closed: Path, signed: Open) -> Non
     ledger = signed()
 
     assert _second(closed) == ledger.newest_checkpoint()
+
+
+def test_a_ledger_without_any_seal_is_not_signed_anew(closed: Path, signed: Open) -> None:
+    """Who changes facts and takes the seals away must not get our signature under what is left."""
+    (closed / "marks" / "checkpoint").unlink()
+    with closing(apsw.Connection(str(closed / "ledger.db"))) as database:
+        database.execute("DELETE FROM checkpoint")
+    was = _bytes(closed)
+
+    with pytest.raises(NotProvable, match=r"nothing seals the 2\d facts"):
+        signed()
+
+    assert _bytes(closed) == was
+
+
+def test_a_crash_before_the_first_seal_is_made_up_for(
+    signed: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is named by the last fact of its commit; with nothing behind it, it never signed."""
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Notary, "begin", crash)
+        with pytest.raises(KeyboardInterrupt):
+            signed()
+    assert _rows(folder) == []
+
+    ledger = signed()
+
+    newest = ledger.newest_checkpoint()
+    assert newest is not None
+    assert parse_checkpoint(newest.text).size == ledger.next_seq
 
 
 def test_a_ledger_that_was_rolled_back_is_not_opened(

@@ -19,7 +19,14 @@ from tildawn.ledger.mirror import Mode, Wish
 from tildawn.ledger.recovery import Recovered, recover
 from tildawn.ledger.shelf import Shelf
 from tildawn.testing.mirror import LONG, audit, fill, notes, read_frames
-from tildawn.testing.notebook import PROJECTIONS, REGISTRY, Noted, open_notebook, verify_notebook
+from tildawn.testing.notebook import (
+    PROJECTIONS,
+    REGISTRY,
+    SIGNED,
+    Noted,
+    open_notebook,
+    verify_notebook,
+)
 
 
 Open = Callable[..., Ledger]
@@ -125,6 +132,24 @@ def test_a_machine_that_burnt_is_made_anew_from_mirror_and_keys(
     shutil.copytree(tmp_path / "keys", filled / "keys")
     mirrored().close()
     assert notes(filled) == had
+
+
+def test_a_machine_that_burnt_is_sealed_again_by_its_key(
+    mirrored: Open, folder: Path, copy: Path, tmp_path: Path
+) -> None:
+    """A mirror has no checkpoints; without one, a ledger that was signed is not opened to write."""
+    with mirrored(projections=SIGNED) as ledger:
+        fill(ledger, 1)
+    shutil.copytree(folder / "keys", tmp_path / "keys")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    shutil.copytree(tmp_path / "keys", folder / "keys")
+
+    recover(folder, copy, registry=REGISTRY, projections=SIGNED, clock=SystemClock(), build="test")
+
+    with mirrored(projections=SIGNED) as ledger:
+        fill(ledger, 2)
+    assert verify_notebook(folder, projections=SIGNED).exit_code == 0
 
 
 def test_a_database_that_is_there_is_never_replaced(filled: Path, copy: Path) -> None:

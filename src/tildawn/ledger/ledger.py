@@ -459,8 +459,8 @@ class Ledger:
         size = store.tip().size
         if self._opened.checked_from < size:
             entries.append(self.draft(TailVerified(to=size)))
-        entries += map(self.draft, made)
         entries += map(self.draft, self._opened.news())
+        entries += map(self.draft, made)  # the last: a crash before its first seal shows by that
         request = Request(entries)
         store.commit([request], epoch=self.epoch)
         if isinstance(request.outcome, TildawnError):

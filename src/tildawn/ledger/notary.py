@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tildawn.errors import HouseUnusable, LedgerBroken, ProofBroken, TildawnError
+from tildawn.errors import HouseUnusable, LedgerBroken, NotProvable, ProofBroken, TildawnError
 from tildawn.facts.fact import FactData
 from tildawn.facts.signing import SigningKeyMade
 from tildawn.ids import Ids
@@ -41,6 +41,10 @@ from tildawn.ledger.sqlite.tree import Tree
 KEEP = (
     "copy the house away and keep it, then put back the newest copy of the whole house that you"
     " have; tildawn verify says more"
+)
+UNSEALED = (
+    "put back marks/checkpoint from where you keep one; or compare the ledger with what you know,"
+    " then tildawn restore --to latest begins another log from it, and says so on record"
 )
 _log = logging.getLogger(__name__)
 
@@ -84,6 +88,7 @@ class Notary:
 
         Raises:
             LedgerBroken: a kept checkpoint contradicts the ledger; says which and how.
+            NotProvable: its key has signed it, and no checkpoint is left anywhere.
             HouseUnusable: the key is missing, is another one, or can be used by others.
         """
         ring, tree = keyring_of(database), Tree(database)
@@ -92,12 +97,14 @@ class Notary:
             self.newest = _held("the newest checkpoint of the database", self.note, ring, tree)
         for path in self._places(ring.name):
             self._compare(path, ring, tree)
+        if self.note is None:
+            _refuse_unsealed(ring.newest, tree.size)
         return self._see_to_key(ring.newest)
 
     def begin(self, name: str, store: Store) -> None:
         """Sign under the name of the house from now on; bring the places up to date.
 
-        A house without a checkpoint gets its first one.
+        A house whose key was just named gets its first one.
 
         Args:
             name: of the house.
@@ -276,6 +283,21 @@ class Notary:
             else:
                 self.behind.pop(path, None)
                 self._read[path] = note
+
+
+def _refuse_unsealed(span: Span | None, size: int) -> None:
+    """Sign nothing for the first time twice: whoever takes all seals away may have changed facts.
+
+    A key is named by the last fact of its commit, and its first checkpoint follows at once; so a
+    crash between the two leaves no fact behind it.
+    """
+    if span is None or size <= span.begin:
+        return
+    message = (
+        f"nothing seals the {size} facts of this ledger any more: its key signed from fact"
+        f" {span.begin} on, and no checkpoint of it is left"
+    )
+    raise NotProvable(message, hint=UNSEALED)
 
 
 def _held(where: str, note: Note, ring: Keyring, tree: Tree) -> Checkpoint:

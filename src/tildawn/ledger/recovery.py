@@ -14,18 +14,23 @@ from tildawn.errors import HouseUnusable, LedgerBroken
 from tildawn.facts.fact import Registry
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.blobs import Blobs
+from tildawn.ledger.checkpoint import Checkpoint
 from tildawn.ledger.disk import check_folder
-from tildawn.ledger.durable import sync_folder
+from tildawn.ledger.durable import sync_folder, write_durably
 from tildawn.ledger.fold import Projection
 from tildawn.ledger.layout import Layout
+from tildawn.ledger.note import Signer
 from tildawn.ledger.opening import note_founded
 from tildawn.ledger.pen import Pen
 from tildawn.ledger.reunion import ASK, take_back
 from tildawn.ledger.shelf import Shelf
+from tildawn.ledger.signing import read_seed
 from tildawn.ledger.sqlite.audit import Audit
+from tildawn.ledger.sqlite.connection import connect
 from tildawn.ledger.sqlite.door import open_to_write
+from tildawn.ledger.sqlite.seals import keyring_of
 from tildawn.ledger.sqlite.store import Store
-from tildawn.ledger.verdict import State
+from tildawn.ledger.verdict import State, Verdict
 
 
 WORKSHOP = "recovering"
@@ -126,9 +131,33 @@ def _recover(
     if verdict.state is State.BROKEN or verdict.chain != end.chain.hex():
         message = f"what the mirror holds does not verify: {verdict.what}"
         raise LedgerBroken(message, hint=ASK, seq=verdict.seq)
+    _seal(layout, made, verdict)
     _put_in_place(layout, made)
     note_founded(layout, name)
     return Recovered(name=name, facts=verdict.size, root=verdict.root, missing=verdict.what)
+
+
+def _seal(layout: Layout, made: Layout, verdict: Verdict) -> None:
+    """Sign what was made where no checkpoint is left to compare it with: a mirror has none.
+
+    A ledger that was signed and has no seal any more is not opened to write, as somebody may
+    have changed it; this one was asked for, and was proven.  A crash behind this leaves a
+    checkpoint of the same facts, which the next try finds in its place.
+    """
+    path = layout.signing_key
+    if layout.checkpoint.exists() or not path.exists():
+        return
+    database = connect(made.database, write=False)
+    try:
+        span = keyring_of(database).newest
+    finally:
+        database.close()
+    signer = Signer(span.origin, read_seed(path)) if span is not None else None
+    if span is None or signer is None or signer.verifier != span.verifier:
+        return
+    layout.checkpoint.parent.mkdir(mode=0o700, exist_ok=True)
+    note = Checkpoint(span.origin, verdict.size, bytes.fromhex(verdict.root)).sign([signer])
+    write_durably(layout.checkpoint, note.dump().encode())
 
 
 def _build(
