@@ -133,7 +133,8 @@ def restore(layout: Layout, setup: Setup, wish: Wish, carry: Carry) -> Restored:
 
     Raises:
         Misused: the point lies behind the end of what there is.
-        LedgerBroken: no source can be proven that far, or what was made does not verify.
+        LedgerBroken: no source can be proven that far, it is of another house, or what was made
+            does not verify.
         HouseUnusable: the key is missing, or the disk will not do.
         StoreFull: there is no space.  In all four, nothing was changed.
     """
@@ -171,6 +172,11 @@ def _make(
         closing(Left(layout.database, *parts, archive)) as left,
     ):
         new.take(source.database, source.size)
+        first = left.first()
+        if first and new.reader().tree().leaf(0) != first:
+            # HOLE: where the old database cannot be read, nothing is left to compare with.
+            message = f"{source.name} is of another house; nothing was changed"
+            raise LedgerBroken(message, hint="tildawn snapshot --list", seq=0)
         missing = _bring_blobs(blobs, new.blobs(), source)
         if source.snapshot is not None:
             # Segments that are sealed in what is kept belong to it; what is there stays.

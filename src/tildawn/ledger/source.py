@@ -7,11 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from tildawn.errors import LedgerBroken, Misused, TildawnError
+from tildawn.errors import LedgerBroken, Misused, ProofBroken, TildawnError
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.layout import Layout
+from tildawn.ledger.place import read_note
 from tildawn.ledger.snapshot import DATABASE, Snapshot, read_snapshot, snapshots, unpack
 from tildawn.ledger.sqlite.prefix import End, proven_to, size_at
+from tildawn.ledger.sqlite.signed import as_signed
 
 
 LEDGER = "ledger"
@@ -83,6 +85,7 @@ def _house(layout: Layout, to: Point, wrong: list[str], ends: list[int]) -> Sour
         wrong.append(f"the ledger: {error.message}")
         return None
     ends.append(end.head)
+    end = _as_signed(layout, end)
     if end.wrong:
         wrong.append(f"the ledger is proven up to fact {end.size} only: {end.wrong}")
     archive = Archive(layout.archive)
@@ -90,6 +93,14 @@ def _house(layout: Layout, to: Point, wrong: list[str], ends: list[int]) -> Sour
     if not size:
         return None
     return Source(name=LEDGER, database=layout.database, size=size, archive=archive)
+
+
+def _as_signed(layout: Layout, end: End) -> End:
+    try:
+        beside = read_note(layout.checkpoint)
+    except (OSError, ProofBroken):
+        beside = None  # damaged, it contradicts nothing; going back is what mends it
+    return as_signed(layout.database, end, beside)
 
 
 def _unpacked(snapshot: Snapshot, to: Point, place: Path) -> Source | None:

@@ -345,6 +345,17 @@ class Left:
         except (TildawnError, apsw.Error, ValueError):
             return
 
+    def first(self) -> bytes:
+        """The leaf of the first fact; empty where it cannot be read, or is not that of its body."""
+        if self._database is None:
+            return b""
+        try:
+            found = self._database.execute("SELECT leaf, body FROM fact WHERE seq = 0").fetchall()
+        except (apsw.Error, ValueError):
+            return b""
+        whole = [leaf for leaf, body in found if not body or leaf_of(body) == leaf]
+        return bytes(whole[0]) if whole else b""
+
     def whole_from(self, size: int) -> bool:
         """Whether every fact from a position on is there and hashes to its leaf."""
         if self.reader is None or self._database is None:
