@@ -5,6 +5,8 @@ What it is not: the rules of when one is due; tests/ledger/test_snapshot.py has 
 
 from typing import Any
 
+import pytest
+
 
 def test_a_snapshot_is_taken_and_listed(shell: Any, total: str) -> None:
     """Whoever is about to change something types one word."""
@@ -46,6 +48,21 @@ def test_a_house_goes_back_as_it_is_typed(shell: Any, total: str) -> None:
     assert "aside" in done.out
     assert run not in {one["run"] for one in shell.ask("runs")["runs"]}
     assert shell.ask("verify")["state"] == "proven"
+
+
+def test_a_reason_for_going_back_holds_no_secret(
+    shell: Any, total: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is recorded before a ledger is open that would look."""
+    monkeypatch.setenv("SHOP_WORD", "not-a-real-one")
+    settings = ("--set", "ledger.secrets=SHOP_WORD")
+    asked = ("restore", "--to", "latest", "--yes", "--reason", "was not-a-real-one")
+
+    said = shell(*asked, *settings, code=3)
+
+    assert "SHOP_WORD" in said.err
+    assert b"not-a-real-one" not in (shell.house / "ledger.db").read_bytes()
+    assert not (shell.house / "aside").exists()
 
 
 def test_a_point_behind_the_end_is_refused(shell: Any, total: str) -> None:

@@ -4,6 +4,7 @@ What it is not: run by the process that holds the pen; going back needs the pen 
 """
 
 import asyncio
+import os
 import shutil
 import tempfile
 from contextlib import closing
@@ -21,6 +22,7 @@ from tildawn.ledger.layout import Layout
 from tildawn.ledger.opening import Setup
 from tildawn.ledger.pen import Pen
 from tildawn.ledger.restore import Wish, restore
+from tildawn.ledger.secret import Secrets, secret_in
 from tildawn.ledger.source import Source, choose
 from tildawn.ledger.sqlite.prefix import Left
 from tildawn.ledger.swap import decided
@@ -28,6 +30,7 @@ from tildawn.runtime.drill import Drilled, drill
 from tildawn.runtime.mirror import wish_of
 from tildawn.runtime.operation import Desk, Effect, Operation, Permission
 from tildawn.runtime.restore import Lost, LostCall, carry, lost_since, point_of
+from tildawn.runtime.secret import configure
 from tildawn.runtime.version import BUILD
 from tildawn.runtime.wiring import PROJECTIONS, REGISTRY
 
@@ -102,6 +105,7 @@ def _go_back(desk: Desk, given: RestoreInput) -> Restore:
     )  # fmt: skip
     if given.plan:
         return _planned(layout, setup, wish)
+    _refuse_secret(desk, given.reason)
     mirror = wish_of(layout.folder, desk.config.settings)
     setup = msgspec.structs.replace(setup, mirror=mirror)
     pen = Pen.take(layout.pen, clock=desk.clock, build=BUILD)
@@ -115,6 +119,16 @@ def _go_back(desk: Desk, given: RestoreInput) -> Restore:
         planned=False, doubted=said.doubted, erased=said.erased, house=said.name,
         epoch=said.epoch, aside=str(done.aside), missing=done.missing, keys=_keys(layout),
     )  # fmt: skip
+
+
+def _refuse_secret(desk: Desk, reason: str) -> None:
+    """No ledger is open yet that would look."""
+    secrets = Secrets()
+    configure(secrets, desk.config.settings, os.environ)
+    what = secrets.found(msgspec.json.encode(reason))
+    if what:
+        field = "HouseRestored.reason"
+        raise secret_in(field, what)
 
 
 def _planned(layout: Layout, setup: Setup, wish: Wish) -> Restore:
