@@ -4,6 +4,7 @@ What it is not: a test of who may write; the system decides that.
 """
 
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tildawn.errors import StoreFull
 from tildawn.ledger.verdict import State
 from tildawn.testing.notebook import note, open_notebook, verify_notebook
 
@@ -67,3 +69,20 @@ def test_looking_changed_nothing_and_elsewhere_it_is_proven(folder: Path, tmp_pa
         path.chmod(0o755 if path.is_dir() else 0o644)
 
     assert verify_notebook(copy).exit_code == 0
+
+
+def test_no_space_for_reading_is_no_damage(folder: Path) -> None:
+    """SQLite needs 32 kB beside a database to read it; a full disk says nothing about the facts."""
+    with open_notebook(folder) as ledger:
+        ledger.append_now([note(ledger, 1)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, hard))
+    try:
+        verdict = verify_notebook(folder)
+        with pytest.raises(StoreFull, match="no space for the 32 kB"):
+            open_notebook(folder, mode="read")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert (verdict.state, "no space" in verdict.what) == (State.NOT_PROVABLE, True)
+    assert verify_notebook(folder).state is State.PROVEN

@@ -6,7 +6,7 @@ What it is not: a repair, nor trust in any table.  Everything is derived again f
 from collections.abc import Sequence
 from pathlib import Path
 
-from tildawn.errors import HouseTooNew, HouseUnusable, LedgerBroken
+from tildawn.errors import HouseTooNew, HouseUnusable, LedgerBroken, StoreFull
 from tildawn.facts.fact import Registry
 from tildawn.ledger.expectation import NOTHING, Outside
 from tildawn.ledger.fold import Projection
@@ -65,7 +65,7 @@ def verify(
     except LedgerBroken as error:
         seq = error.fields.get("seq")
         return audit.verdict(State.BROKEN, error.message, seq=seq if isinstance(seq, int) else None)
-    except (HouseTooNew, HouseUnusable) as error:
+    except (HouseTooNew, HouseUnusable, StoreFull) as error:
         return audit.verdict(State.NOT_PROVABLE, error.message)
     finally:
         audit.close()

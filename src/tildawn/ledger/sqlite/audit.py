@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 
 import apsw
 
-from tildawn.errors import LedgerBroken
+from tildawn.errors import LedgerBroken, TildawnError
 from tildawn.facts.fact import Registry
 from tildawn.ledger.archive import Archive
 from tildawn.ledger.chain import EMPTY_ROOT, GENESIS, Frontier, leaf_of, link
@@ -19,7 +19,7 @@ from tildawn.ledger.fold import Projection
 from tildawn.ledger.form import Form
 from tildawn.ledger.layout import Layout
 from tildawn.ledger.sqlite.compare import compare_schema, compare_tables
-from tildawn.ledger.sqlite.connection import Columns, Database, connect, opening_error
+from tildawn.ledger.sqlite.connection import Columns, Database, connect, lacks_space, opening_error
 from tildawn.ledger.sqlite.content import Content
 from tildawn.ledger.sqlite.migrate import schema_of
 from tildawn.ledger.sqlite.rebuild import changed
@@ -103,8 +103,14 @@ class Audit:
             raise opening_error(self._layout.database, error) from error
         except (apsw.Error, UnicodeDecodeError) as error:
             # Of text whose bytes are none, apsw says nothing of its own.
-            message = f"SQLite cannot read {self._layout.database}: {error}"
-            raise LedgerBroken(message, seq=self._frontier.size) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: apsw.Error | UnicodeDecodeError) -> TildawnError:
+        if isinstance(error, apsw.Error) and lacks_space(error):
+            # No space for what reading takes is no word about what would be read.
+            return opening_error(self._layout.database, error)
+        message = f"SQLite cannot read {self._layout.database}: {error}"
+        return LedgerBroken(message, seq=self._frontier.size)
 
     def verdict(
         self,

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import apsw
 
-from tildawn.errors import HouseUnusable, LedgerBroken, TildawnError
+from tildawn.errors import HouseUnusable, LedgerBroken, StoreFull, TildawnError
 from tildawn.ledger.sqlite.damage import KEEP, damage_of
 
 
@@ -149,6 +149,15 @@ def connect(path: Path, *, vfs: str = "", write: bool) -> Database:
     return database
 
 
+def lacks_space(error: Exception) -> bool:
+    """Whether there was no space for the memory that SQLite shares beside a database to read it.
+
+    Raises:
+        Nothing.
+    """
+    return getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+
+
 def opening_error(path: Path, error: apsw.Error) -> TildawnError:
     """What an error of SQLite while opening means to the owner.
 
@@ -161,6 +170,11 @@ def opening_error(path: Path, error: apsw.Error) -> TildawnError:
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         message = f"{path} is locked by another program: {error}"
         return HouseUnusable(message, hint="end the program that has the file open")
+    if lacks_space(error):
+        message = (
+            f"{path} cannot be read: there is no space for the 32 kB beside it that this takes"
+        )
+        return StoreFull(message, hint="free some space, then try again")
     message = f"{path} cannot be opened: {error}"
     return HouseUnusable(message, hint="check that the folder is on a local disk you may write to")
 
