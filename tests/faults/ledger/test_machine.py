@@ -250,14 +250,16 @@ def test_whatever_happens_to_a_house_in_whatever_order() -> None:
     """Each kind of trouble is tested alone; here one finds what another has left."""
     CUTS.clear()
     _run(16, 20)
-    assert {True, False} == set(CUTS)
+    assert CUTS, "no power cut was tried"
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(0)
 def test_whatever_happens_to_a_house_for_long() -> None:
-    """The same in thousands of orders."""
+    """The same in thousands of orders; what was relaxed is both lost and kept on the way."""
+    CUTS.clear()
     _run(2_000, 40)
+    assert {True, False} == set(CUTS)
 
 
 @pytest.mark.parametrize("bug", ["fold-skips", "chain-forgets"])
@@ -267,6 +269,7 @@ def test_the_model_sees_planted_bugs(bug: str) -> None:
         _run(10, 10, shrink=False)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(("place", "name"), [(Store, "_erase"), (Prefix, "erased_since")])
 def test_the_model_sees_what_is_left_out(place: type, name: str) -> None:
     """An erasure that is only said, and one that a restore forgets."""

@@ -184,7 +184,8 @@ class Folder:
             self.away.rename(self.folder)
         self.patch.setattr(anchor_file, "write_durably", self.write)
         if self.pipe.exists():
-            self.pipe.write_bytes(b"")
+            # Both ends at once, so that it does not wait when the reader has gone already.
+            os.close(os.open(self.pipe, os.O_RDWR | os.O_NONBLOCK))
             stuck = self.anchor._stuck
             assert stuck is not None
             assert stuck.wait(30)
