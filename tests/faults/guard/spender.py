@@ -27,7 +27,6 @@ from tildawn.guard.policy import PRESETS
 from tildawn.guard.recover import doubt_ended
 from tildawn.guard.request import Answer
 from tildawn.guard.retry import RetryPolicy, Rule
-from tildawn.projections import bill
 from tildawn.projections.budget import BudgetRow
 from tildawn.projections.call import CallRow
 from tildawn.units import MILLISECOND, SECOND, Micros, MicroUsd
@@ -165,15 +164,6 @@ def plant(bug: str) -> None:
         from tildawn.guard import call  # noqa: PLC0415 - only here
 
         call.expected = looked
-    if bug == "release-twice":
-        real = bill.Booking
-
-        def twice(**said: Any) -> Any:
-            if said.get("held", 0) > 0:
-                said["reserved"] *= 2
-            return real(**said)
-
-        bill.Booking = twice
 
 
 def load(path: str) -> Any:
