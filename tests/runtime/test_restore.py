@@ -81,12 +81,15 @@ def _work(folder: Path, buys: Any, story: Callable[[House], Any]) -> Any:
 
 
 async def _until(house: House, run: str, *states: str) -> RunRow:
+    changed = asyncio.Event()
+    house.engine.on_rest.append(lambda *_: changed.set())
     while True:
+        changed.clear()
         with house.ledger.read() as reader:
             row = reader.get(RunRow, run)
         if row is not None and row.state in states:
             return row
-        await asyncio.sleep(0.005)
+        await changed.wait()
 
 
 def _bought_one(folder: Path, buys: Any) -> tuple[str, int]:
