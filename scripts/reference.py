@@ -15,30 +15,9 @@ from pathlib import Path
 import msgspec
 
 from tildawn.faces.catalog import OPERATIONS
-from tildawn.facts import (
-    anchor,
-    call,
-    erasure,
-    house,
-    legacy,
-    letter,
-    mirror,
-    night,
-    permit,
-    picture,
-    quarantine,
-    reconcile,
-    route,
-    run,
-    segment,
-    signing,
-    step,
-    storage,
-    task,
-)
 from tildawn.facts.fact import FactData
 from tildawn.runtime.setting import SETTINGS, shown
-from tildawn.runtime.wiring import REGISTRY
+from tildawn.runtime.wiring import KINDS, REGISTRY
 
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
@@ -124,36 +103,21 @@ A field that has its default is left out of the body.
 This page is made from the program by `python scripts/reference.py`.
 """
 
-FACT_GROUPS = (
-    ("The house", house.KINDS),
-    ("Anchors", anchor.KINDS),
-    ("Tasks", task.KINDS),
-    ("Nights", night.KINDS),
-    ("Runs", run.KINDS),
-    ("Inside a run", step.KINDS),
-    ("Calls, budgets and child processes", call.KINDS),
-    ("Permits and tokens", permit.KINDS),
-    ("Routes", route.KINDS),
-    ("Dead letters", letter.KINDS),
-    ("Pictures and their repair", picture.KINDS),
-    ("Quarantine", quarantine.KINDS),
-    ("Erasure", erasure.KINDS),
-    ("The archive", segment.KINDS),
-    ("Two sets of books", reconcile.KINDS),
-    ("Keys that sign", signing.KINDS),
-    ("The second copy", mirror.KINDS),
-    ("Space on the disk", storage.KINDS),
-    ("Old logs", legacy.KINDS),
-)
-
 
 def facts_page() -> Iterator[str]:
     """The lines of docs/reference/facts.md."""
     yield FACTS_HEAD
-    for title, kinds in FACT_GROUPS:
-        yield f"## {title}\n"
+    for kinds in KINDS:
+        yield f"## {_title(kinds[0])}\n"
         for kind in kinds:
             yield from _fact(kind)
+
+
+def _title(kind: type[FactData]) -> str:
+    """What the module of a kind says that its facts are about."""
+    said = (sys.modules[kind.__module__].__doc__ or "").splitlines()[0]
+    about = re.split(r"[:,.]", said.removeprefix("Facts ").removeprefix("about "))[0]
+    return about[:1].upper() + about[1:]
 
 
 def _fact(kind: type[FactData]) -> Iterator[str]:

@@ -36,7 +36,7 @@ from tildawn.facts import (
     storage,
     task,
 )
-from tildawn.facts.fact import Registry
+from tildawn.facts.fact import FactData, Registry
 from tildawn.guard.bypass import task_code
 from tildawn.guard.recover import resolution
 from tildawn.ids import Ids
@@ -67,29 +67,30 @@ from tildawn.projections.traffic import SLO
 from tildawn.runtime.setting import EngineSettings
 
 
-REGISTRY = Registry(
-    [
-        *house.KINDS,
-        *signing.KINDS,
-        *anchor.KINDS,
-        *task.KINDS,
-        *run.KINDS,
-        *step.KINDS,
-        *call.KINDS,
-        *route.KINDS,
-        *permit.KINDS,
-        *picture.KINDS,
-        *letter.KINDS,
-        *mirror.KINDS,
-        *night.KINDS,
-        *quarantine.KINDS,
-        *erasure.KINDS,
-        *segment.KINDS,
-        *legacy.KINDS,
-        *reconcile.KINDS,
-        *storage.KINDS,
-    ]
+KINDS: tuple[tuple[type[FactData], ...], ...] = (
+    house.KINDS,
+    signing.KINDS,
+    anchor.KINDS,
+    task.KINDS,
+    run.KINDS,
+    step.KINDS,
+    call.KINDS,
+    route.KINDS,
+    permit.KINDS,
+    picture.KINDS,
+    letter.KINDS,
+    mirror.KINDS,
+    night.KINDS,
+    quarantine.KINDS,
+    erasure.KINDS,
+    segment.KINDS,
+    legacy.KINDS,
+    reconcile.KINDS,
+    storage.KINDS,
 )
+"""The kinds of facts, one module after the other."""
+
+REGISTRY = Registry(kind for kinds in KINDS for kind in kinds)
 """Every kind of fact that a house of this version understands."""
 
 PROJECTIONS: tuple[Projection, ...] = (
